@@ -1,0 +1,79 @@
+//! What the window or the command line asks of a call. One JSON object a line on standard input is one
+//! command: `{"cmd":"mute","on":true}`.
+
+use media::{CameraUse, MicUse, SpeakerUse};
+use serde::{Deserialize, Serialize};
+
+/// A request to the engine. None waits for its outcome: that shows in the snapshot and as events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cmd", rename_all = "snake_case")]
+pub enum Command {
+    /// Enter a room; leaves the one we are in.
+    Join {
+        /// The server as a browser would open it: `https://host`, `http://127.0.0.1:8080`.
+        server: String,
+        /// The room's name.
+        room: String,
+        /// How the others see us.
+        name: String,
+    },
+    /// Leave the room; the ends stay open.
+    Leave,
+    /// Microphone off (`true`) or on.
+    Mute {
+        /// Whether to mute.
+        on: bool,
+    },
+    /// Camera off (`true`) or on.
+    CameraOff {
+        /// Whether to turn the camera off.
+        on: bool,
+    },
+    /// Switch the camera.
+    Camera {
+        /// The new source.
+        #[serde(rename = "use")]
+        source: CameraUse,
+    },
+    /// Switch the microphone.
+    Mic {
+        /// The new source.
+        #[serde(rename = "use")]
+        source: MicUse,
+    },
+    /// Switch the speaker.
+    Speaker {
+        /// The new sink.
+        #[serde(rename = "use")]
+        sink: SpeakerUse,
+    },
+    /// Say something to everybody in the room.
+    Chat {
+        /// The text.
+        text: String,
+    },
+    /// Look for new network paths with everybody (ICE restart).
+    RestartIce,
+    /// Take a problem off the snapshot: the user has read it.
+    Dismiss {
+        /// Its `id`.
+        problem: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_one_json_object_each() {
+        let parse = |text: &str| serde_json::from_str::<Command>(text).unwrap();
+        assert_eq!(parse(r#"{"cmd":"mute","on":true}"#), Command::Mute { on: true });
+        assert_eq!(parse(r#"{"cmd":"camera_off","on":false}"#), Command::CameraOff { on: false });
+        assert_eq!(
+            parse(r#"{"cmd":"camera","use":"file:b.y4m"}"#),
+            Command::Camera { source: CameraUse::File("b.y4m".into()) }
+        );
+        assert_eq!(parse(r#"{"cmd":"leave"}"#), Command::Leave);
+    }
+}

@@ -1,0 +1,173 @@
+//! The state of a call as the window draws it: a value, complete, cheap to clone.
+
+use media::{CameraUse, DeviceInfo, Frame, MicUse, Slot, SpeakerUse};
+use serde::Serialize;
+use signaling::ParticipantId;
+use std::sync::Arc;
+
+/// All there is to draw.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Where we are between lobby and room.
+    pub phase: Phase,
+    /// Ourselves.
+    pub me: Me,
+    /// Everybody else in the room, in the order they came.
+    pub participants: Vec<Participant>,
+    /// What the system has.
+    pub devices: Devices,
+    /// What went wrong and is not mended yet, oldest first; at most [`Snapshot::MAX_PROBLEMS`].
+    pub problems: Vec<Problem>,
+    /// What was said, oldest first; at most [`Snapshot::MAX_CHAT`].
+    pub chat: Vec<ChatLine>,
+}
+
+impl Snapshot {
+    /// overflow: the oldest problem goes.
+    pub const MAX_PROBLEMS: usize = 4;
+    /// overflow: the oldest line goes.
+    pub const MAX_CHAT: usize = 200;
+}
+
+/// Where we are between lobby and room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// In no room.
+    #[default]
+    Lobby,
+    /// Asked the server, no answer yet.
+    Joining {
+        /// The room's name.
+        room: String,
+    },
+    /// In the room.
+    InRoom {
+        /// The room's name.
+        room: String,
+        /// What others open to join: the server's address and the room.
+        link: String,
+    },
+    /// In the room as far as media goes; the server cannot be reached and is being tried again.
+    Reconnecting {
+        /// The room's name.
+        room: String,
+        /// What others open to join.
+        link: String,
+    },
+}
+
+/// Ourselves.
+#[derive(Clone, Debug, Default)]
+pub struct Me {
+    /// Our id in the room; none outside.
+    pub id: Option<ParticipantId>,
+    /// How the others see us.
+    pub name: String,
+    /// Microphone off by our own button.
+    pub muted: bool,
+    /// Camera off by our own button.
+    pub camera_off: bool,
+    /// The source chosen.
+    pub camera: CameraUse,
+    /// Whether the source gives pictures.
+    pub camera_live: bool,
+    /// The source chosen.
+    pub mic: MicUse,
+    /// Whether the source gives sound.
+    pub mic_live: bool,
+    /// The sink chosen.
+    pub speaker: SpeakerUse,
+    /// How loud the microphone is: 0 silent to 1 full scale, the peak of the last tenth of a second.
+    pub mic_level: f32,
+    /// The self-view. The window takes frames from it.
+    pub view: Slot<Frame>,
+}
+
+/// Somebody else in the room.
+#[derive(Clone, Debug)]
+pub struct Participant {
+    /// Unique in the room.
+    pub id: ParticipantId,
+    /// How they call themselves.
+    pub name: String,
+    /// Their microphone is off, as they said by signaling.
+    pub muted: bool,
+    /// Their camera is off, or they have none.
+    pub camera_off: bool,
+    /// The server has lost them and waits for them to come back.
+    pub away: bool,
+    /// The media path to them.
+    pub connection: Connection,
+    /// Their picture. The window takes frames from it.
+    pub view: Slot<Frame>,
+    /// Once a second; none before the first.
+    pub stats: Option<Arc<peer::Stats>>,
+}
+
+/// The media path to a participant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Connection {
+    /// Not yet there.
+    #[default]
+    Connecting,
+    /// Media can flow.
+    Connected,
+    /// Packets stopped; may come back by itself.
+    Disconnected,
+    /// A new path is being looked for (ICE restart).
+    Restarting,
+    /// Could not be made or mended.
+    Failed,
+}
+
+/// What the system has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// Cameras.
+    pub cameras: Vec<DeviceInfo>,
+    /// Microphones.
+    pub mics: Vec<DeviceInfo>,
+    /// Speakers.
+    pub speakers: Vec<DeviceInfo>,
+}
+
+/// Something that went wrong, for the user to act on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// For [`crate::Command::Dismiss`].
+    pub id: u64,
+    /// What it is about; a new problem takes the place of an old one about the same.
+    pub about: About,
+    /// One line that says what happened and what to do.
+    pub text: String,
+}
+
+/// What a problem is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// Our camera.
+    Camera,
+    /// Our microphone.
+    Mic,
+    /// Our speaker.
+    Speaker,
+    /// The server.
+    Server,
+    /// The path to somebody.
+    Connection,
+    /// A command that could not be carried out.
+    Command,
+}
+
+/// A line of chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChatLine {
+    /// Who said it; `None` for ourselves.
+    pub from: Option<ParticipantId>,
+    /// Their name then.
+    pub name: String,
+    /// What was said.
+    pub text: String,
+}

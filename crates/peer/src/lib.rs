@@ -1,0 +1,4 @@
+//! One RTCPeerConnection.
+/// Statistics of one connection.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {}
