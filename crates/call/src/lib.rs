@@ -2,9 +2,11 @@
 pub mod command;
 pub mod event;
 pub mod snapshot;
+pub mod stats;
 pub use command::Command;
 pub use event::Event;
 pub use snapshot::{About, ChatLine, Connection, Devices, Me, Participant, Phase, Problem, Snapshot};
+pub use stats::Stats;
 
 use std::path::PathBuf;
 use tokio::sync::{mpsc, watch};

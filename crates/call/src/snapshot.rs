@@ -1,5 +1,6 @@
 //! The state of a call as the window draws it: a value, complete, cheap to clone.
 
+use crate::stats::Stats;
 use media::{CameraUse, DeviceInfo, Frame, MicUse, Slot, SpeakerUse};
 use serde::Serialize;
 use signaling::ParticipantId;
@@ -101,7 +102,7 @@ pub struct Participant {
     /// Their picture. The window takes frames from it.
     pub view: Slot<Frame>,
     /// Once a second; none before the first.
-    pub stats: Option<Arc<peer::Stats>>,
+    pub stats: Option<Arc<Stats>>,
 }
 
 /// The media path to a participant.
