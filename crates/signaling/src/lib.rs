@@ -2,9 +2,12 @@
 //!
 //! `message` and `names` are the protocol of `docs/signaling.md`, and all that the server uses of this crate.
 
+pub mod limits;
+pub mod link;
 pub mod message;
 pub mod names;
 
+pub use link::{Link, LinkError, Server};
 pub use message::{
     Candidate, ClientMessage, Description, ErrorCode, Hello, IceServer, LeftReason, ParseError,
     ParticipantInfo, SdpType, ServerMessage, Welcome,

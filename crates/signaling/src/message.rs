@@ -6,8 +6,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version that `hello` and `welcome` carry.
 pub const VERSION: u32 = 1;
-/// A message's most bytes, as JSON text.
+/// The most bytes of a client's message, as JSON text.
 pub const MAX_MESSAGE: usize = 64 * 1024;
+/// The most bytes of a server's message. A relay may be a little longer than what the client sent.
+pub const MAX_SERVER_MESSAGE: usize = 2 * MAX_MESSAGE;
 /// A chat line's most characters.
 pub const MAX_CHAT: usize = 2000;
 
@@ -289,8 +291,8 @@ pub enum ParseError {
     /// A hello or welcome of another version.
     #[error("version {0} is not spoken here, only version {VERSION}")]
     Version(String),
-    /// More than [`MAX_MESSAGE`] bytes.
-    #[error("a message of {0} bytes is over the limit of {MAX_MESSAGE}")]
+    /// More than [`MAX_MESSAGE`] or [`MAX_SERVER_MESSAGE`] bytes.
+    #[error("a message of {0} bytes is too large")]
     TooLarge(usize),
 }
 
@@ -301,7 +303,7 @@ const SERVER_TYPES: [&str; 10] =
 impl ClientMessage {
     /// Reads one text frame.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        parse(text, &CLIENT_TYPES)
+        parse(text, &CLIENT_TYPES, MAX_MESSAGE)
     }
 
     /// The text frame.
@@ -313,7 +315,7 @@ impl ClientMessage {
 impl ServerMessage {
     /// Reads one text frame.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        parse(text, &SERVER_TYPES)
+        parse(text, &SERVER_TYPES, MAX_SERVER_MESSAGE)
     }
 
     /// The text frame.
@@ -336,8 +338,8 @@ struct Head {
     v: Option<serde_json::Value>,
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, types: &[&str]) -> Result<T, ParseError> {
-    if text.len() > MAX_MESSAGE {
+fn parse<'a, T: Deserialize<'a>>(text: &'a str, types: &[&str], limit: usize) -> Result<T, ParseError> {
+    if text.len() > limit {
         return Err(ParseError::TooLarge(text.len()));
     }
     let malformed = |e: serde_json::Error| ParseError::Malformed(shortened(&e.to_string()));
