@@ -5,11 +5,21 @@
 //! own callbacks, which neither lock nor allocate. Raw pictures cross threads in a [`slot::Slot`], where
 //! the latest wins; everything else in bounded queues.
 
+pub mod audio;
+pub mod camera;
+pub mod codec;
+pub mod convert;
+pub mod pool;
+pub mod video;
+pub mod y4m;
 pub mod ends;
 pub mod frame;
 pub mod rtp;
 pub mod slot;
 
+pub use audio::{Audio, AudioEvent, AudioInStats, AudioInlet, AudioPacket};
+pub use camera::{Camera, CameraEvent};
+pub use video::{EncodedFrame, RtpInlet, VideoIn, VideoInStats, VideoOut, VideoOutStats, VideoSettings};
 pub use ends::{CameraUse, DeviceError, DeviceInfo, MicUse, SpeakerUse};
 pub use frame::{Frame, I420};
 pub use rtp::RtpPacket;

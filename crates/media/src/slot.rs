@@ -10,6 +10,7 @@ struct State<T> {
     value: Option<T>,
     overwritten: u64,
     closed: bool,
+    nudged: bool,
     waker: Option<Arc<Waker>>,
 }
 
@@ -31,7 +32,7 @@ impl<T> Clone for Slot<T> {
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {
-        let state = State { value: None, overwritten: 0, closed: false, waker: None };
+        let state = State { value: None, overwritten: 0, closed: false, nudged: false, waker: None };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }))
     }
 }
@@ -70,7 +71,7 @@ impl<T> Slot<T> {
         self.lock().value.take()
     }
 
-    /// Waits for a value until `deadline`; `None` when none came or the slot was closed.
+    /// Waits for a value until `deadline`; `None` when none came, or the slot was closed or nudged.
     pub fn wait(&self, deadline: Instant) -> Option<T> {
         let mut state = self.lock();
         loop {
@@ -78,7 +79,7 @@ impl<T> Slot<T> {
                 return Some(value);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if state.closed || left.is_zero() {
+            if state.closed || left.is_zero() || std::mem::take(&mut state.nudged) {
                 return None;
             }
             state = match self.0.changed.wait_timeout(state, left) {
@@ -86,6 +87,13 @@ impl<T> Slot<T> {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
+    }
+
+    /// Ends one [`Slot::wait`] without a value, the next one if none is under way: something else wants
+    /// the waiter's attention. A value that is there is still taken first.
+    pub fn nudge(&self) {
+        self.lock().nudged = true;
+        self.0.changed.notify_all();
     }
 
     /// Wakes whoever waits, for good; what was in the slot is dropped.
@@ -141,6 +149,16 @@ mod tests {
         let thread = std::thread::Builder::new().spawn(move || taker.wait(far)).unwrap();
         slot.put(7);
         assert_eq!(thread.join().unwrap(), Some(7));
+    }
+
+    #[test]
+    fn a_nudge_ends_one_wait_even_when_it_came_first() {
+        let slot = Slot::<u32>::default();
+        let far = Instant::now() + Duration::from_secs(60);
+        slot.nudge();
+        assert_eq!(slot.wait(far), None);
+        slot.put(3);
+        assert_eq!(slot.wait(far), Some(3));
     }
 
     #[test]

@@ -1,0 +1,15 @@
+//! Cameras: the thread that owns the open one, and what can stand behind it.
+//!
+//! The thread "camera" opens, reads and closes sources; nobody else touches them. It is told what to use
+//! by [`Camera::use_source`] and [`Camera::set_on`], the latest wish winning, and tells what became of it
+//! by [`CameraEvent`]s.
+
+mod device;
+mod file;
+mod pattern;
+mod source;
+mod thread;
+
+pub use device::list;
+pub use source::CameraSource;
+pub use thread::{Camera, CameraEvent};

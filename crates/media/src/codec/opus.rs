@@ -1,0 +1,186 @@
+//! Opus for a call: 48 kHz mono out, whatever comes in brought to 48 kHz mono.
+
+use bytes::Bytes;
+use opus::{Application, Bitrate, Channels, Signal};
+
+/// Samples a second, here and everywhere in [`crate::audio`].
+pub const RATE: u32 = 48_000;
+/// Samples of a packet that we send: 20 ms.
+pub const PACKET: usize = 960;
+/// The longest packet that Opus allows: 120 ms.
+pub const MAX_PACKET: usize = 5760;
+
+/// The codec refused; carry on with the next packet.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("Opus could not {what}: {why}")]
+pub struct OpusError {
+    what: &'static str,
+    why: String,
+}
+
+fn failed(what: &'static str) -> impl FnOnce(opus::Error) -> OpusError {
+    move |error| OpusError { what, why: error.to_string() }
+}
+
+/// Samples at 48 kHz that a packet holds; `None` when it is no Opus packet.
+pub fn duration(payload: &[u8]) -> Option<u32> {
+    if payload.is_empty() {
+        return None;
+    }
+    let samples = opus::packet::get_nb_samples(payload, RATE).ok()?;
+    (1..=MAX_PACKET).contains(&samples).then_some(samples as u32)
+}
+
+/// Encodes speech: 20 ms packets of mono, with in-band error correction.
+#[derive(Debug)]
+pub struct OpusEncoder {
+    inner: opus::Encoder,
+    packet: Box<[u8; 1275]>,
+}
+
+impl OpusEncoder {
+    /// An encoder for voice at 32 kb/s, ready for 10 % loss.
+    pub fn new() -> Result<Self, OpusError> {
+        let fail = failed;
+        let mut inner = opus::Encoder::new(RATE, Channels::Mono, Application::Voip).map_err(fail("start"))?;
+        inner.set_bitrate(Bitrate::Bits(32_000)).map_err(fail("take a bitrate"))?;
+        inner.set_signal(Signal::Voice).map_err(fail("take a signal kind"))?;
+        inner.set_inband_fec(true).map_err(fail("switch error correction on"))?;
+        inner.set_packet_loss_perc(10).map_err(fail("take an expected loss"))?;
+        inner.set_dtx(false).map_err(fail("switch DTX off"))?;
+        inner.set_complexity(5).map_err(fail("take a complexity"))?;
+        Ok(Self { inner, packet: Box::new([0; 1275]) })
+    }
+
+    /// Encodes [`PACKET`] samples of mono, -1.0 to 1.0.
+    pub fn encode(&mut self, pcm: &[f32]) -> Result<Bytes, OpusError> {
+        let bytes = self.inner.encode_float(pcm, &mut self.packet[..]).map_err(failed("encode"))?;
+        Ok(Bytes::copy_from_slice(&self.packet[..bytes]))
+    }
+
+    /// Forgets what was heard so far, so that nothing of it is in the next packet.
+    pub fn reset(&mut self) -> Result<(), OpusError> {
+        self.inner.reset_state().map_err(failed("reset"))
+    }
+}
+
+/// Decodes to 48 kHz mono and fills in what was lost.
+#[derive(Debug)]
+pub struct OpusDecoder {
+    inner: opus::Decoder,
+}
+
+impl OpusDecoder {
+    /// A decoder; stereo packets are mixed down by it.
+    pub fn new() -> Result<Self, OpusError> {
+        Ok(Self { inner: opus::Decoder::new(RATE, Channels::Mono).map_err(failed("start"))? })
+    }
+
+    /// Decodes a packet into `out` ([`MAX_PACKET`] long) and says how many samples it gave.
+    pub fn decode(&mut self, payload: &[u8], out: &mut [f32]) -> Result<usize, OpusError> {
+        if payload.is_empty() {
+            // libopus takes an empty packet for a loss; a sender that sends one means nothing by it.
+            return Err(OpusError { what: "decode", why: "empty packet".into() });
+        }
+        self.inner.decode_float(payload, out, false).map_err(failed("decode"))
+    }
+
+    /// Fills `out` with the lost packet before `next`, from the copy that `next` carries of it, or else
+    /// with a continuation of what was heard. `out` must be as long as the lost packet.
+    pub fn recover(&mut self, next: &[u8], out: &mut [f32]) -> Result<usize, OpusError> {
+        if next.is_empty() {
+            return self.conceal(out);
+        }
+        self.inner.decode_float(next, out, true).map_err(failed("recover"))
+    }
+
+    /// Fills `out` (a multiple of 2.5 ms) with a fading continuation of what was heard.
+    pub fn conceal(&mut self, out: &mut [f32]) -> Result<usize, OpusError> {
+        self.inner.decode_float(&[], out, false).map_err(failed("conceal"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::measure::{Lcg, rms, tone_share};
+
+    fn tone(frequency: f32, samples: usize) -> Vec<f32> {
+        (0..samples)
+            .map(|n| (n as f32 * frequency * std::f32::consts::TAU / RATE as f32).sin() * 0.4)
+            .collect()
+    }
+
+    #[test]
+    fn a_tone_comes_back_as_that_tone() {
+        let (mut encoder, mut decoder) = (OpusEncoder::new().unwrap(), OpusDecoder::new().unwrap());
+        let (mut heard, mut out) = (Vec::new(), [0.0; MAX_PACKET]);
+        for packet in tone(1000.0, RATE as usize).chunks_exact(PACKET) {
+            let payload = encoder.encode(packet).unwrap();
+            assert_eq!(duration(&payload), Some(PACKET as u32));
+            let samples = decoder.decode(&payload, &mut out).unwrap();
+            heard.extend_from_slice(&out[..samples]);
+        }
+        let steady = &heard[RATE as usize / 2..];
+        assert!(tone_share(steady, 1000.0) > 0.95, "{}", tone_share(steady, 1000.0));
+        assert!((rms(steady) - 0.283).abs() < 0.06, "{}", rms(steady));
+    }
+
+    #[test]
+    fn the_next_packet_gives_the_lost_one_back() {
+        // A signal that concealment cannot guess: noise bursts at the rhythm of speech.
+        let mut noise = Lcg::new(7);
+        let pcm: Vec<f32> = (0..RATE as usize)
+            .map(|n| {
+                let loud = (n / 2880) % 2 == 0;
+                (n as f32 * 0.02).sin() * if loud { 0.5 } else { 0.01 } + noise.next_f32() * 0.002
+            })
+            .collect();
+        let mut encoder = OpusEncoder::new().unwrap();
+        let packets: Vec<_> = pcm.chunks_exact(PACKET).map(|p| encoder.encode(p).unwrap()).collect();
+        let (mut error_fec, mut error_guess) = (0.0, 0.0);
+        for lost in (10..packets.len() - 1).step_by(4) {
+            let run = |fec: bool| {
+                let mut decoder = OpusDecoder::new().unwrap();
+                let mut out = [0.0; MAX_PACKET];
+                for packet in &packets[..lost] {
+                    decoder.decode(packet, &mut out).unwrap();
+                }
+                let samples = if fec {
+                    decoder.recover(&packets[lost + 1], &mut out[..PACKET]).unwrap()
+                } else {
+                    decoder.conceal(&mut out[..PACKET]).unwrap()
+                };
+                assert_eq!(samples, PACKET);
+                out[..PACKET].to_vec()
+            };
+            let truth = {
+                let mut decoder = OpusDecoder::new().unwrap();
+                let mut out = [0.0; MAX_PACKET];
+                for packet in &packets[..=lost] {
+                    decoder.decode(packet, &mut out).unwrap();
+                }
+                out[..PACKET].to_vec()
+            };
+            let error = |guess: &[f32]| -> f32 { guess.iter().zip(&truth).map(|(a, b)| (a - b).powi(2)).sum() };
+            error_fec += error(&run(true));
+            error_guess += error(&run(false));
+        }
+        assert!(error_fec < error_guess * 0.5, "recovered {error_fec}, guessed {error_guess}");
+    }
+
+    #[test]
+    fn what_is_no_packet_is_an_error() {
+        let mut decoder = OpusDecoder::new().unwrap();
+        let mut out = [0.0; MAX_PACKET];
+        assert_eq!(duration(&[]), None);
+        assert!(decoder.decode(&[], &mut out).is_err());
+        let mut noise = Lcg::new(3);
+        for length in 1..400 {
+            let garbage: Vec<u8> = (0..length).map(|_| noise.next_u32() as u8).collect();
+            if let Ok(samples) = decoder.decode(&garbage, &mut out) {
+                assert!(samples <= MAX_PACKET);
+            }
+        }
+    }
+}

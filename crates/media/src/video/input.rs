@@ -1,0 +1,261 @@
+//! Pictures in: one thread for each remote picture, from packets to the slots that are drawn from.
+
+use super::assembler::Assembler;
+use super::inbox::{RtpInlet, Wake};
+use super::rate::Rate;
+use super::receive::Reception;
+use crate::codec::vp8::Vp8Decoder;
+use crate::codec::{CodecError, VideoDecoder};
+use crate::frame::{Frame, I420};
+use crate::pool::Pool;
+use crate::slot::Slot;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What was received so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct VideoInStats {
+    /// Pictures decoded.
+    pub frames_decoded: u64,
+    /// Pictures given up before decoding (each gap counts once) or broken.
+    pub frames_dropped: u64,
+    /// Keyframes among the decoded.
+    pub key_frames_decoded: u64,
+    /// Times that the picture stood still, as W3C webrtc-stats has it.
+    pub freeze_count: u64,
+    /// How long in all, milliseconds.
+    pub total_freezes_ms: u64,
+    /// Pixels across of the last picture.
+    pub width: u32,
+    /// Pixels down of the last picture.
+    pub height: u32,
+    /// Pictures in the last second.
+    pub fps: f64,
+    /// Packets received.
+    pub packets: u64,
+    /// Packets that never came.
+    pub packets_lost: u64,
+    /// RFC 3550's interarrival jitter.
+    pub jitter_ms: f64,
+    /// Keyframes asked for.
+    pub plis: u64,
+}
+
+struct Shared {
+    stats: Mutex<(VideoInStats, Rate)>,
+    round_trip: Mutex<Option<Duration>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // The values guarded are whole after each assignment, whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread "video decoder NAME"; dropping it joins the thread.
+pub struct VideoIn {
+    inlet: RtpInlet,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl VideoIn {
+    /// Starts decoding into `outputs`, each of which gets every picture. `keyframe_wanted` is called on
+    /// the decoder's thread and must not block.
+    pub fn spawn(label: &str, outputs: Vec<Slot<Frame>>, keyframe_wanted: Box<dyn Fn() + Send>) -> VideoIn {
+        let inlet = RtpInlet::default();
+        let shared = Arc::new(Shared { stats: Mutex::default(), round_trip: Mutex::default() });
+        let worker = Worker {
+            inlet: inlet.clone(),
+            shared: shared.clone(),
+            outputs,
+            keyframe_wanted,
+            assembler: Assembler::new(),
+            decoder: None,
+            pool: Pool::new(),
+            reception: Reception::default(),
+            freezes: Freezes::default(),
+            data: Vec::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("video decoder {label}"))
+            .spawn(move || worker.run())
+            .inspect_err(|error| tracing::error!(%error, label, "no thread for a decoder: no picture is shown"))
+            .ok();
+        VideoIn { inlet, shared, thread }
+    }
+
+    /// Where received packets go.
+    pub fn inlet(&self) -> RtpInlet {
+        self.inlet.clone()
+    }
+
+    /// What was received so far.
+    pub fn stats(&self) -> VideoInStats {
+        let stats = lock(&self.shared.stats);
+        VideoInStats { fps: stats.1.per_second(Instant::now()), ..stats.0 }
+    }
+
+    /// Tells the round trip to the sender, which bounds the wait for a lost packet.
+    pub fn set_round_trip(&self, round_trip: Duration) {
+        *lock(&self.shared.round_trip) = Some(round_trip);
+    }
+
+    /// The picture is over (camera off): what came is forgotten and black is shown until a keyframe comes.
+    pub fn clear(&self) {
+        self.inlet.clear();
+    }
+}
+
+impl Drop for VideoIn {
+    fn drop(&mut self) {
+        self.inlet.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a video decoder's thread panicked");
+        }
+    }
+}
+
+struct Worker {
+    inlet: RtpInlet,
+    shared: Arc<Shared>,
+    outputs: Vec<Slot<Frame>>,
+    keyframe_wanted: Box<dyn Fn() + Send>,
+    assembler: Assembler,
+    decoder: Option<Box<dyn VideoDecoder>>,
+    pool: Pool,
+    reception: Reception,
+    freezes: Freezes,
+    /// The picture being decoded; kept for its memory.
+    data: Vec<u8>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut batch = VecDeque::new();
+        loop {
+            match self.inlet.wait(self.assembler.deadline(), &mut batch) {
+                Wake::Close => return,
+                Wake::Clear => self.blacken(),
+                Wake::Work => {}
+            }
+            if let Some(round_trip) = lock(&self.shared.round_trip).take() {
+                self.assembler.set_round_trip(round_trip);
+            }
+            for packet in batch.drain(..) {
+                self.reception.on(&packet);
+                self.assembler.on(packet, Instant::now());
+                self.decode();
+            }
+            if self.assembler.keyframe_wanted(Instant::now()) {
+                (self.keyframe_wanted)();
+            }
+            self.report();
+        }
+    }
+
+    fn decode(&mut self) {
+        while let Some(assembled) = self.assembler.next(Instant::now(), &mut self.data) {
+            match self.decoded() {
+                Ok(picture) => self.show(picture, assembled.arrived, assembled.key),
+                Err(error) => {
+                    tracing::debug!(%error, "a picture was not decoded");
+                    self.assembler.broken(Instant::now());
+                    lock(&self.shared.stats).0.frames_dropped += 1;
+                }
+            }
+        }
+    }
+
+    fn decoded(&mut self) -> Result<Option<Arc<I420>>, CodecError> {
+        let decoder = match &mut self.decoder {
+            Some(decoder) => decoder,
+            none => none.insert(Box::new(Vp8Decoder::new()?)),
+        };
+        decoder.push(&self.data)?;
+        Ok(decoder.pop(&mut self.pool))
+    }
+
+    /// Counts a decoded picture and shows it, if it is one to be shown.
+    fn show(&mut self, picture: Option<Arc<I420>>, captured: Instant, key: bool) {
+        let now = Instant::now();
+        let mut guard = lock(&self.shared.stats);
+        let (stats, rate) = &mut *guard;
+        stats.frames_decoded += 1;
+        stats.key_frames_decoded += u64::from(key);
+        let Some(image) = picture else { return };
+        (stats.width, stats.height) = (image.width(), image.height());
+        rate.count(now);
+        if let Some(froze) = self.freezes.on(now) {
+            stats.freeze_count += 1;
+            stats.total_freezes_ms += froze.as_millis() as u64;
+        }
+        drop(guard);
+        self.put(Frame { image, captured });
+    }
+
+    fn put(&self, frame: Frame) {
+        for output in &self.outputs {
+            output.put(frame.clone());
+        }
+    }
+
+    fn blacken(&mut self) {
+        self.assembler.clear();
+        self.freezes = Freezes::default();
+        let stats = lock(&self.shared.stats).0;
+        if stats.width > 0 {
+            self.put(Frame { image: Arc::new(I420::black(stats.width, stats.height)), captured: Instant::now() });
+        }
+    }
+
+    fn report(&self) {
+        let mut guard = lock(&self.shared.stats);
+        let stats = &mut guard.0;
+        let counts = self.assembler.counts();
+        stats.packets = self.reception.packets;
+        stats.packets_lost = self.reception.lost();
+        stats.jitter_ms = self.reception.jitter_ms();
+        stats.plis = counts.keyframes_wanted;
+    }
+}
+
+/// When the picture stood still: W3C webrtc-stats calls it a freeze when a picture comes later than three
+/// times the mean gap of the last 30, and than that gap and 150 ms.
+#[derive(Default)]
+struct Freezes {
+    last: Option<Instant>,
+    gaps: VecDeque<Duration>,
+}
+
+impl Freezes {
+    fn on(&mut self, now: Instant) -> Option<Duration> {
+        let gap = now.saturating_duration_since(self.last.replace(now)?);
+        let mean = self.gaps.iter().sum::<Duration>() / (self.gaps.len().max(1) as u32);
+        let frozen = !self.gaps.is_empty() && gap > (mean * 3).max(mean + Duration::from_millis(150));
+        if self.gaps.len() == 30 {
+            self.gaps.pop_front();
+        }
+        self.gaps.push_back(gap);
+        frozen.then_some(gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_gap_is_a_freeze_and_a_slow_source_is_none() {
+        let start = Instant::now();
+        let mut freezes = Freezes::default();
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!((0..30).all(|n| freezes.on(at(n * 33)).is_none()));
+        assert_eq!(freezes.on(at(957 + 300)), Some(Duration::from_millis(300)));
+        let mut slow = Freezes::default();
+        assert!((0..30).all(|n| slow.on(at(n * 500)).is_none()));
+    }
+}
