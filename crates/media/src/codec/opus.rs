@@ -162,7 +162,8 @@ mod tests {
                 }
                 out[..PACKET].to_vec()
             };
-            let error = |guess: &[f32]| -> f32 { guess.iter().zip(&truth).map(|(a, b)| (a - b).powi(2)).sum() };
+            let error =
+                |guess: &[f32]| -> f32 { guess.iter().zip(&truth).map(|(a, b)| (a - b).powi(2)).sum() };
             error_fec += error(&run(true));
             error_guess += error(&run(false));
         }

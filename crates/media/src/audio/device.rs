@@ -1,0 +1,243 @@
+//! An open microphone or speaker as the audio thread uses it: rings, rates, fill levels, a watchdog.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rtrb::{Consumer, Producer};
+
+use super::BLOCK;
+use super::ends::{MicSource, SpeakerSink};
+use super::opener::Named;
+use super::resample::Resampler;
+use super::ring::Gauge;
+use crate::codec::opus::RATE;
+use crate::ends::DeviceError;
+
+/// A device that moves nothing for this long is lost: some go away without a word.
+const STALLED: Duration = Duration::from_secs(2);
+/// The audio thread looks at a device this often even when its callback does not wake it.
+const LOOK: Duration = Duration::from_millis(20);
+/// Calls larger than this (100 ms) are the device's first gulp, not its habit.
+const GULP: usize = 10;
+
+/// A device's stream and what is known of it.
+pub(crate) struct Opened {
+    /// Held for its life: sound stops when it is dropped.
+    pub(crate) stream: ::cpal::Stream,
+    pub(crate) name: String,
+    pub(crate) id: String,
+    /// Frames a second.
+    pub(crate) rate: u32,
+    pub(crate) gauge: Arc<Gauge>,
+}
+
+impl Opened {
+    fn lost(&self, why: &str) -> DeviceError {
+        DeviceError::Lost { what: self.name.clone(), why: why.into() }
+    }
+}
+
+/// Notices that a device has stopped.
+struct Watchdog {
+    moved: u64,
+    since: Option<Instant>,
+}
+
+impl Watchdog {
+    fn check(&mut self, opened: &Opened, now: Instant) -> Result<(), DeviceError> {
+        if opened.gauge.failed.load(Ordering::Acquire) {
+            return Err(opened.lost("the system closed it"));
+        }
+        let moved = opened.gauge.moved.load(Ordering::Relaxed);
+        let since = *self.since.get_or_insert(now);
+        if moved != self.moved {
+            (self.moved, self.since) = (moved, Some(now));
+        } else if now.saturating_duration_since(since) > STALLED {
+            return Err(opened.lost("no sound came or went for 2 seconds"));
+        }
+        Ok(())
+    }
+}
+
+/// A microphone that is open.
+pub(crate) struct DeviceMic {
+    opened: Opened,
+    ring: Consumer<f32>,
+    resampler: Resampler,
+    watchdog: Watchdog,
+    missed: u64,
+}
+
+impl DeviceMic {
+    pub(crate) fn new(opened: Opened, ring: Consumer<f32>) -> Self {
+        let resampler = Resampler::new(opened.rate, RATE);
+        Self { opened, ring, resampler, watchdog: Watchdog { moved: 0, since: None }, missed: 0 }
+    }
+}
+
+impl Named for DeviceMic {
+    fn name(&self) -> String {
+        self.opened.name.clone()
+    }
+}
+
+impl MicSource for DeviceMic {
+    fn read(&mut self, now: Instant, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
+        self.watchdog.check(&self.opened, now)?;
+        let there = self.ring.slots();
+        if let Ok(chunk) = self.ring.read_chunk(there) {
+            let (a, b) = chunk.as_slices();
+            self.resampler.push(a, out);
+            self.resampler.push(b, out);
+            chunk.commit_all();
+        }
+        let missed = self.opened.gauge.missed.load(Ordering::Relaxed);
+        let lost = missed - self.missed;
+        self.missed = missed;
+        Ok((lost * u64::from(RATE) / u64::from(self.opened.rate)) as usize)
+    }
+
+    fn next_due(&self, now: Instant) -> Instant {
+        now + super::IDLE
+    }
+
+    fn wake_after(&mut self, samples: usize) {
+        let frames = (samples as u64 * u64::from(self.opened.rate)).div_ceil(u64::from(RATE));
+        self.opened.gauge.wake_at.store(frames as usize, Ordering::Relaxed);
+    }
+}
+
+/// A speaker that is open. Its ring is filled up to what the device takes at a time and a little more, and
+/// only as fast as time passes, so that delay can neither creep in nor be gulped in.
+pub(crate) struct DeviceSpeaker {
+    opened: Opened,
+    ring: Producer<f32>,
+    resampler: Resampler,
+    converted: Vec<f32>,
+    watchdog: Watchdog,
+    level: Level,
+    missed: u64,
+    /// Time up to which blocks have been mixed.
+    mixed_until: Option<Instant>,
+}
+
+impl DeviceSpeaker {
+    pub(crate) fn new(opened: Opened, ring: Producer<f32>) -> Self {
+        let resampler = Resampler::new(RATE, opened.rate);
+        Self {
+            opened,
+            ring,
+            resampler,
+            converted: Vec::new(),
+            watchdog: Watchdog { moved: 0, since: None },
+            level: Level::default(),
+            missed: 0,
+            mixed_until: None,
+        }
+    }
+
+    fn in_samples(&self, frames: usize) -> usize {
+        (frames as u64 * u64::from(RATE) / u64::from(self.opened.rate)) as usize
+    }
+}
+
+impl Named for DeviceSpeaker {
+    fn name(&self) -> String {
+        self.opened.name.clone()
+    }
+}
+
+impl SpeakerSink for DeviceSpeaker {
+    fn wanted(&mut self, now: Instant) -> Result<usize, DeviceError> {
+        self.watchdog.check(&self.opened, now)?;
+        let missed = self.opened.gauge.missed.load(Ordering::Relaxed);
+        let starved = missed > self.missed && self.mixed_until.is_some();
+        self.missed = missed;
+        let call = self.in_samples(self.opened.gauge.largest.swap(0, Ordering::Relaxed));
+        let target = self.level.update(call, starved, now);
+        let filled = self.in_samples(self.ring.buffer().capacity() - self.ring.slots());
+        let blocks = target.saturating_sub(filled).div_ceil(BLOCK);
+        // No faster than time: a device's first gulp of seconds must not drain the jitter buffers.
+        let most = Duration::from_secs_f64(target as f64 / f64::from(RATE)) + TICK;
+        let from = self.mixed_until.map_or(now, |until| until.max(now.checked_sub(most).unwrap_or(now)));
+        let ahead = (now + most).saturating_duration_since(from);
+        let allowed = (ahead.as_millis() / TICK.as_millis()) as usize;
+        let blocks = blocks.min(allowed);
+        self.mixed_until = Some(from + TICK * blocks as u32);
+        Ok(blocks)
+    }
+
+    fn write(&mut self, block: &[f32; BLOCK]) -> Result<(), DeviceError> {
+        self.converted.clear();
+        self.resampler.push(block, &mut self.converted);
+        // The target is far below the ring's half second: there is room, or the device has stopped.
+        let (_, _left_out) = self.ring.push_partial_slice(&self.converted);
+        Ok(())
+    }
+
+    fn next_due(&self, now: Instant) -> Instant {
+        now + LOOK
+    }
+}
+
+const TICK: Duration = Duration::from_millis(10);
+
+/// How full to keep the ring, in samples: the device's largest call of late, 10 ms for the audio thread to
+/// come in time, and more for a while after it came too late.
+#[derive(Default)]
+struct Level {
+    /// Largest calls of the last seconds: the second before, and this one.
+    calls: [usize; 2],
+    turned: Option<Instant>,
+    extra: usize,
+    starved: Option<Instant>,
+}
+
+impl Level {
+    /// Most that is kept beyond what the device takes: 50 ms.
+    const MOST_EXTRA: usize = 5 * BLOCK;
+
+    fn update(&mut self, call: usize, starved: bool, now: Instant) -> usize {
+        if now.saturating_duration_since(*self.turned.get_or_insert(now)) > Duration::from_secs(2) {
+            self.turned = Some(now);
+            self.calls = [0, self.calls[0]];
+        }
+        if call <= GULP * BLOCK {
+            self.calls[0] = self.calls[0].max(call);
+        }
+        if starved {
+            self.extra = (self.extra + BLOCK / 2).min(Self::MOST_EXTRA);
+            self.starved = Some(now);
+        } else if let Some(at) = self.starved
+            && now.saturating_duration_since(at) > Duration::from_secs(10)
+        {
+            // Ten quiet seconds: 5 ms less.
+            self.extra = self.extra.saturating_sub(BLOCK / 2);
+            self.starved = (self.extra > 0).then_some(now);
+        }
+        self.calls[0].max(self.calls[1]).max(BLOCK) + BLOCK + self.extra
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ring_is_kept_at_two_calls_and_grows_only_while_it_runs_dry() {
+        let (start, mut level) = (Instant::now(), Level::default());
+        assert_eq!(level.update(0, false, start), 2 * BLOCK);
+        assert_eq!(level.update(96_000, false, start), 2 * BLOCK, "a first gulp of 2 s is no habit");
+        assert_eq!(level.update(1152, false, start), 1152 + BLOCK);
+        for _ in 0..100 {
+            level.update(1152, true, start);
+        }
+        assert_eq!(level.update(0, false, start), 1152 + BLOCK + Level::MOST_EXTRA);
+        let mut target = 0;
+        for second in 0..200 {
+            target = level.update(480, false, start + Duration::from_secs(second));
+        }
+        assert_eq!(target, 2 * BLOCK, "and everything is taken back");
+    }
+}

@@ -1,0 +1,266 @@
+//! One's own voice on its way out: source, 20 ms packets, Opus, and the gate that mute is.
+
+use bytes::Bytes;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use super::AudioEvent;
+use super::ends::{MicSource, Tone};
+use super::measure::rms;
+use super::opener::{Change, Opener};
+use super::wav::WavMic;
+use crate::codec::opus::{OpusEncoder, OpusError, PACKET, RATE};
+use crate::ends::{DeviceError, MicUse};
+
+/// Dropped after unmuting: what a device recorded before the button was pressed and had not given us yet.
+const HELD_BY_DEVICE: usize = 960;
+/// The level falls by this much for each piece of sound when it gets quiet.
+const LEVEL_FALL: f32 = 0.8;
+
+/// 20 ms of one's own voice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AudioPacket {
+    /// One Opus packet of 20 ms.
+    pub data: Bytes,
+    /// Time of its first sample by the capture clock, 48 kHz, from a random start.
+    pub timestamp: u32,
+    /// First packet after silence: the first of all, after mute, after another source began.
+    pub marker: bool,
+    /// When its first sample was captured.
+    pub captured: Instant,
+}
+
+/// Who takes packets; called on the audio thread while the gate is held, so it must be quick, and it must
+/// not call [`super::Audio`] back.
+pub(crate) type Sink = Box<dyn FnMut(AudioPacket) + Send>;
+
+/// Mute. Passing it and closing it exclude each other, so nothing passes once [`Gate::set`] has returned.
+#[derive(Debug, Default)]
+pub(crate) struct Gate(Mutex<GateState>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct GateState {
+    muted: bool,
+    /// Grows with each change, so that a short mute between two looks is noticed.
+    changes: u64,
+}
+
+impl Gate {
+    fn lock(&self) -> MutexGuard<'_, GateState> {
+        // A sink that panicked leaves the state as it was: sound.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, muted: bool) {
+        let mut state = self.lock();
+        if state.muted != muted {
+            *state = GateState { muted, changes: state.changes + 1 };
+        }
+    }
+
+    fn state(&self) -> GateState {
+        *self.lock()
+    }
+
+    /// Runs `pass` if the gate is open and has not been touched since `seen`.
+    fn pass(&self, seen: u64, pass: impl FnOnce()) -> bool {
+        let state = self.lock();
+        let open = !state.muted && state.changes == seen;
+        if open {
+            pass();
+        }
+        open
+    }
+}
+
+/// The way out, as the audio thread runs it.
+pub(crate) struct Mic {
+    end: Opener<MicUse, dyn MicSource>,
+    gate: Arc<Gate>,
+    seen: u64,
+    encoder: OpusEncoder,
+    /// Not yet enough for a packet; the timestamp is that of the first sample.
+    pending: Vec<f32>,
+    fresh: Vec<f32>,
+    timestamp: u32,
+    marker: bool,
+    /// Samples still to be dropped after unmuting.
+    hold: usize,
+    /// When the last samples came, and whether they came from the source in use.
+    last: Option<(Instant, bool)>,
+    level: Arc<AtomicU32>,
+    sink: Sink,
+}
+
+impl Mic {
+    pub(crate) fn new(
+        sink: Sink,
+        gate: Arc<Gate>,
+        level: Arc<AtomicU32>,
+        wake: Thread,
+    ) -> Result<Self, OpusError> {
+        Ok(Self {
+            end: Opener::new("microphone", MicUse::None, open, wake),
+            gate,
+            seen: 0,
+            encoder: OpusEncoder::new()?,
+            pending: Vec::with_capacity(4 * PACKET),
+            fresh: Vec::with_capacity(4 * PACKET),
+            timestamp: RandomState::new().hash_one(0u8) as u32,
+            marker: true,
+            hold: 0,
+            last: None,
+            level,
+            sink,
+        })
+    }
+
+    pub(crate) fn choose(&mut self, choice: MicUse, now: Instant) {
+        self.end.choose(choice, now);
+    }
+
+    /// Takes in what was captured and sends what is full.
+    pub(crate) fn run(&mut self, now: Instant, tell: &dyn Fn(AudioEvent)) {
+        if let Some(change) = self.end.poll(now) {
+            self.source_changed();
+            tell(event(change));
+        }
+        self.fresh.clear();
+        let Some(source) = self.end.current() else {
+            self.set_level(0.0);
+            self.obey_gate();
+            return;
+        };
+        match source.read(now, &mut self.fresh) {
+            Ok(lost) => self.take(now, lost),
+            Err(error) => {
+                self.source_changed();
+                if let Some(change) = self.end.lost(error, now) {
+                    tell(event(change));
+                }
+            }
+        }
+    }
+
+    /// When to run again at the latest.
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        let missing = PACKET - self.pending.len().min(PACKET - 1);
+        let source = self.end.current()?;
+        source.wake_after(missing);
+        Some(source.next_due(now))
+    }
+
+    pub(crate) fn finish(self) {
+        self.end.finish();
+    }
+
+    fn source_changed(&mut self) {
+        if let Some((_, same)) = &mut self.last {
+            *same = false;
+        }
+    }
+
+    /// What has just been read is in `fresh`, and `lost` samples before it were not.
+    fn take(&mut self, now: Instant, lost: usize) {
+        let open = self.obey_gate();
+        if self.fresh.is_empty() {
+            return;
+        }
+        self.set_level(rms(&self.fresh));
+        let length = Duration::from_secs_f64(self.fresh.len() as f64 / f64::from(RATE));
+        let gap = match self.last {
+            Some((at, false)) => {
+                let silent = now.saturating_duration_since(at).saturating_sub(length);
+                (silent.as_secs_f64() * f64::from(RATE)) as usize
+            }
+            _ => 0,
+        };
+        if gap > 0 || lost > 0 || self.last.is_some_and(|(_, same)| !same) {
+            self.skip(gap + lost);
+        }
+        self.last = Some((now, true));
+        let held = self.hold.min(self.fresh.len());
+        if !open || held > 0 {
+            let dropped = if open { held } else { self.fresh.len() };
+            self.hold -= held;
+            self.skip(dropped);
+            self.fresh.drain(..dropped);
+        }
+        self.pending.append(&mut self.fresh);
+        while self.pending.len() >= PACKET {
+            self.send(now);
+        }
+    }
+
+    /// Time passes without sound for so many samples, and what was pending goes with it.
+    fn skip(&mut self, samples: usize) {
+        self.timestamp = self.timestamp.wrapping_add((self.pending.len() + samples) as u32);
+        self.pending.clear();
+        self.marker = true;
+    }
+
+    /// Drops what may not leave; whether sound may leave now.
+    fn obey_gate(&mut self) -> bool {
+        let GateState { muted, changes } = self.gate.state();
+        if changes == self.seen {
+            return !muted;
+        }
+        self.seen = changes;
+        self.skip(0);
+        // Nothing from before is to be in what comes next, not even what the encoder remembers.
+        if let Err(error) = self.encoder.reset() {
+            tracing::warn!(%error, "the encoder keeps what it heard before mute");
+        }
+        self.hold = HELD_BY_DEVICE + self.fresh.len();
+        false
+    }
+
+    fn send(&mut self, now: Instant) {
+        let waited = Duration::from_secs_f64(self.pending.len() as f64 / f64::from(RATE));
+        let captured = now.checked_sub(waited).unwrap_or(now);
+        match self.encoder.encode(&self.pending[..PACKET]) {
+            Ok(data) => {
+                let (timestamp, marker) = (self.timestamp, self.marker);
+                let packet = AudioPacket { data, timestamp, marker, captured };
+                if self.gate.pass(self.seen, || (self.sink)(packet)) {
+                    self.marker = false;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "20 ms of one's own sound are lost");
+                self.marker = true;
+            }
+        }
+        self.pending.drain(..PACKET);
+        self.timestamp = self.timestamp.wrapping_add(PACKET as u32);
+    }
+
+    fn set_level(&self, now: f32) {
+        let before = f32::from_bits(self.level.load(Ordering::Relaxed));
+        let level = now.max(before * LEVEL_FALL);
+        self.level.store(if level < 1e-6 { 0.0 } else { level }.to_bits(), Ordering::Relaxed);
+    }
+}
+
+fn open(choice: &MicUse, wake: &Thread) -> Result<Box<dyn MicSource>, DeviceError> {
+    let now = Instant::now();
+    Ok(match choice {
+        MicUse::Default => Box::new(super::cpal::open_mic(None, wake)?),
+        MicUse::Device(name) => Box::new(super::cpal::open_mic(Some(name), wake)?),
+        MicUse::Tone => Box::new(Tone::new(now)),
+        MicUse::File(path) => Box::new(WavMic::open(path, now)?),
+        // The opener never asks for this one.
+        MicUse::None => return Err(DeviceError::NotFound { what: "A microphone".into() }),
+    })
+}
+
+fn event(change: Change<MicUse>) -> AudioEvent {
+    match change {
+        Change::Opened(source, name) => AudioEvent::MicOpened { source, name },
+        Change::Failed(source, error) => AudioEvent::MicFailed { source, error },
+        Change::Lost(source, error) => AudioEvent::MicLost { source, error },
+    }
+}

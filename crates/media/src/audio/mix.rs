@@ -1,0 +1,54 @@
+//! Adding voices, and making many channels one.
+
+/// Adds `voice` to `sum`.
+pub(crate) fn add(sum: &mut [f32], voice: &[f32]) {
+    for (s, v) in sum.iter_mut().zip(voice) {
+        *s += v;
+    }
+}
+
+/// Bends what several voices add up to beyond 0.8 of full scale, so that it never clips hard.
+pub(crate) fn limit(pcm: &mut [f32]) {
+    const KNEE: f32 = 0.8;
+    for x in pcm {
+        if !x.is_finite() {
+            *x = 0.0;
+        } else if x.abs() > KNEE {
+            let over = (x.abs() - KNEE) / (1.0 - KNEE);
+            *x = (KNEE + (1.0 - KNEE) * over.tanh()).copysign(*x);
+        }
+    }
+}
+
+/// The mean of the channels of one frame; what is not a number counts as silence.
+pub(crate) fn mono(frame: impl Iterator<Item = f32>) -> f32 {
+    let (mut sum, mut channels) = (0.0, 0u16);
+    for x in frame {
+        sum += x;
+        channels += 1;
+    }
+    let mean = sum / f32::from(channels.max(1));
+    if mean.is_finite() { mean.clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_sums_pass_and_loud_ones_stay_within_full_scale() {
+        let mut sum = [0.3, 0.5, -0.9, 0.7];
+        add(&mut sum, &[0.2, 1.0, -0.9, f32::NAN]);
+        limit(&mut sum);
+        assert_eq!(sum[0], 0.5);
+        assert!(sum[1] > 0.8 && sum[1] <= 1.0 && sum[2] < -0.8 && sum[2] >= -1.0);
+        assert_eq!(sum[3], 0.0);
+    }
+
+    #[test]
+    fn many_channels_become_their_mean() {
+        assert_eq!(mono([0.5, 0.25, 0.0, 0.25].into_iter()), 0.25);
+        assert_eq!(mono(std::iter::empty()), 0.0);
+        assert_eq!(mono([f32::INFINITY, 0.0].into_iter()), 0.0);
+    }
+}

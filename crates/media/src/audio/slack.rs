@@ -1,0 +1,105 @@
+//! How long before its turn packets came lately, and what that says about the delay.
+
+use std::collections::VecDeque;
+
+use super::jitter::Stretch;
+
+/// Packets looked back on: about 5 s.
+const WINDOW: usize = 250;
+/// Packets before the first advice: half a second.
+const ENOUGH: usize = 25;
+/// One packet in this many may come later than the delay allows for.
+const OUTLIERS: usize = 50;
+/// Less than this to spare (5 ms) is too little; more than that (25 ms), too much.
+const LOW: i32 = 240;
+const HIGH: i32 = 1200;
+
+/// A sliding window of slacks, in samples. Pure.
+#[derive(Debug)]
+pub(crate) struct Slack {
+    /// As if the delay had never changed: `noted - moved then`.
+    window: VecDeque<i32>,
+    /// What the delay has grown by, in all.
+    moved: i32,
+    /// What all but the outliers in the window had at least; `None` until there is enough.
+    least: Option<i32>,
+    /// How much later those came than the median packet: what is known of the network's jitter.
+    spread: u32,
+    since: usize,
+    scratch: Vec<i32>,
+    /// Packets until the next small correction, so that pitch is not disturbed all the time.
+    rest: u32,
+}
+
+impl Slack {
+    pub(crate) fn new() -> Self {
+        Self {
+            window: VecDeque::new(),
+            moved: 0,
+            least: None,
+            spread: 0,
+            since: 0,
+            scratch: Vec::new(),
+            rest: 0,
+        }
+    }
+
+    /// A packet came so many samples before its turn (negative: after it).
+    pub(crate) fn note(&mut self, slack: i32) {
+        if self.window.len() == WINDOW {
+            self.window.pop_front();
+        }
+        self.window.push_back(slack.saturating_sub(self.moved));
+        self.since += 1;
+        if self.since >= ENOUGH && self.window.len() >= ENOUGH {
+            self.since = 0;
+            self.scratch.clear();
+            self.scratch.extend(&self.window);
+            let outliers = self.scratch.len() / OUTLIERS;
+            let least = *self.scratch.select_nth_unstable(outliers).1;
+            let middle = self.scratch.len() / 2;
+            let median = *self.scratch.select_nth_unstable(middle).1;
+            self.spread = median.abs_diff(least);
+            self.least = Some(least);
+        }
+    }
+
+    /// Samples that a late packet comes later than a usual one.
+    pub(crate) fn spread(&self) -> u32 {
+        self.spread
+    }
+
+    /// Sound begins after silence: the delay is another one, the network's jitter is still known.
+    pub(crate) fn restart(&mut self) {
+        *self = Self { spread: self.spread, ..Self::new() };
+    }
+
+    /// The delay has grown by so many samples.
+    pub(crate) fn shift(&mut self, samples: i32) {
+        self.moved = self.moved.saturating_add(samples);
+        if self.moved.abs() > 1 << 28 {
+            *self = Self::new();
+        }
+    }
+
+    /// What to do with the packet about to be played.
+    pub(crate) fn advice(&mut self) -> Stretch {
+        self.rest = self.rest.saturating_sub(1);
+        let Some(least) = self.least.map(|least| least.saturating_add(self.moved)) else {
+            return Stretch::None;
+        };
+        // A second of delay too much is worth more hurry than a hundredth.
+        let (stretch, pause) = match least {
+            i32::MIN..0 => (Stretch::Slower, 1),
+            0..LOW => (Stretch::Slower, 4),
+            LOW..=HIGH => return Stretch::None,
+            1201..=2880 => (Stretch::Faster, 5),
+            _ => (Stretch::Faster, 1),
+        };
+        if self.rest > 0 {
+            return Stretch::None;
+        }
+        self.rest = pause;
+        stretch
+    }
+}
