@@ -1,4 +1,216 @@
-//! One RTCPeerConnection.
-/// Statistics of one connection.
-#[derive(Clone, Debug, Default)]
-pub struct Stats {}
+//! One RTCPeerConnection: negotiation, two sender slots, two receivers, statistics.
+//!
+//! Everything runs as tasks on the caller's tokio runtime: one drives the connection, one for each sender
+//! slot packetizes, one for each received track hands packets on, and webrtc's own driver does ICE, DTLS,
+//! SRTP and sockets. No method of [`Peer`] or [`SenderSlot`] waits, but for [`Peer::stats`] and
+//! [`Peer::close`]; results come as [`PeerEvent`]s. All queues are bounded.
+//!
+//! Both sides have one audio and one video section, always in both directions, whether or not there is
+//! something to send: nothing that happens in a call needs another negotiation, except new paths.
+
+mod addresses;
+mod config;
+mod connection;
+mod counters;
+pub mod description;
+mod engine;
+mod error;
+mod gate;
+mod keyframe;
+pub mod negotiation;
+mod pacer;
+mod packetizer;
+mod receiver;
+mod sender;
+mod source;
+pub mod stats;
+mod tap;
+mod throttle;
+
+pub use config::{ConnectionState, Encoded, IceServer, Kind, PeerConfig, PeerEvent, RtpIn};
+pub use description::{Candidate, Description, DescriptionType};
+pub use error::PeerError;
+pub use receiver::OnRtp;
+pub use sender::SenderSlot;
+pub use source::{Full, Source, SourceWriter, source};
+pub use stats::Stats;
+
+use connection::{MAILBOX, Request, Shared, Start};
+use engine::Wires;
+use sender::Slot;
+use stats::{KindStats, SlotState, TransportStats};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use tokio::sync::{mpsc, watch};
+use webrtc::peer_connection::StatsSelector;
+
+/// A connection to one other participant. Dropping it closes it.
+pub struct Peer {
+    requests: mpsc::Sender<Request>,
+    closing: watch::Sender<bool>,
+    task: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    shared: Arc<Shared>,
+    audio: SenderSlot,
+    video: SenderSlot,
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Peer({:?})", *self.shared.state.borrow())
+    }
+}
+
+impl Peer {
+    /// A connection that waits for [`Self::negotiate`] or for the other side's offer. Must be called on a
+    /// tokio runtime. What cannot be set up (no sockets) comes as [`PeerEvent::Failed`].
+    ///
+    /// `on_rtp` gets each received packet on a tokio worker and must not block. `events` must be read: the
+    /// connection waits while it is full (media goes on).
+    ///
+    /// # Errors
+    /// [`PeerError::NoRuntime`].
+    pub fn new(
+        config: PeerConfig,
+        events: mpsc::Sender<PeerEvent>,
+        on_rtp: OnRtp,
+    ) -> Result<Self, PeerError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| PeerError::NoRuntime)?;
+        let keyframe = Arc::<keyframe::KeyframeWanted>::default();
+        let audio_ssrc = rand::random::<u32>().max(1);
+        // Never the same: streams are told apart by it.
+        let video_ssrc = audio_ssrc ^ rand::random::<u32>().max(1);
+        let audio = Slot::new(Kind::Audio, audio_ssrc, engine::opus(), keyframe.clone());
+        let video = Slot::new(Kind::Video, video_ssrc, engine::vp8(), keyframe.clone());
+        let wires = Wires {
+            audio: audio.door(),
+            video: video.door(),
+            counts: Arc::default(),
+            keyframe,
+            pace: Arc::default(),
+        };
+        // overflow: the request is refused with `PeerError::Busy`.
+        let (requests, mailbox) = mpsc::channel(MAILBOX);
+        let (closing, closed) = watch::channel(false);
+        let (state_sender, state) = watch::channel(ConnectionState::New);
+        let shared = Arc::new(Shared {
+            audio: audio.clone(),
+            video: video.clone(),
+            wires,
+            connection: OnceLock::new(),
+            state,
+        });
+        let start = Start {
+            config,
+            shared: shared.clone(),
+            requests: mailbox,
+            events,
+            on_rtp,
+            state: state_sender,
+            closing: closed,
+        };
+        let task = tokio::sync::Mutex::new(Some(runtime.spawn(connection::run(start))));
+        Ok(Self { requests, closing, task, shared, audio: SenderSlot(audio), video: SenderSlot(video) })
+    }
+
+    /// Makes an offer, which comes as [`PeerEvent::Description`]. While one is out, this does nothing.
+    ///
+    /// # Errors
+    /// [`PeerError::Busy`], [`PeerError::Closed`], here and in all requests below.
+    pub fn negotiate(&self) -> Result<(), PeerError> {
+        self.ask(Request::Negotiate { restart: false })
+    }
+
+    /// Looks for new paths (W3C `restartIce` and an offer), with sockets on the addresses that the machine
+    /// has now. Media goes on over the old path until a new one works, where the old one still does.
+    pub fn restart_ice(&self) -> Result<(), PeerError> {
+        self.ask(Request::Negotiate { restart: true })
+    }
+
+    /// An offer or answer came. One that cannot be used comes back as [`PeerEvent::Rejected`], and the
+    /// connection goes on as it was.
+    pub fn remote_description(&self, description: Description) -> Result<(), PeerError> {
+        self.ask(Request::Description(description))
+    }
+
+    /// A candidate came, perhaps before its description; `None` when there are no more.
+    pub fn remote_candidate(&self, candidate: Option<Candidate>) -> Result<(), PeerError> {
+        match candidate {
+            Some(candidate) => self.ask(Request::Candidate(candidate)),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks the other side for a whole picture (PLI). At most one in 200 ms goes out; requests that come
+    /// sooner are put together to one that goes out late.
+    pub fn request_keyframe(&self) -> Result<(), PeerError> {
+        self.ask(Request::Keyframe)
+    }
+
+    /// What is sent of a kind.
+    pub fn sender(&self, kind: Kind) -> &SenderSlot {
+        match kind {
+            Kind::Audio => &self.audio,
+            Kind::Video => &self.video,
+        }
+    }
+
+    /// The state now; changes come as [`PeerEvent::State`].
+    pub fn state(&self) -> ConnectionState {
+        *self.shared.state.borrow()
+    }
+
+    /// How fast pictures may leave, in bits a second: for whoever estimates the path.
+    pub fn set_pacing_rate(&self, bits_per_second: u64) {
+        self.shared.wires.pace.set_rate(bits_per_second);
+    }
+
+    /// Statistics now. Waits for no network.
+    pub async fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        stats.transport = TransportStats { connection_state: self.state(), ..Default::default() };
+        if let Some(connection) = self.shared.connection.get() {
+            let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
+            stats.transport.read(&report);
+        }
+        let wires = &self.shared.wires;
+        let slot = |door: &gate::Door, paced: u64| SlotState {
+            active: door.is_open(),
+            discarded: door.dropped() + paced,
+        };
+        let counts = tap::lock(&wires.counts);
+        stats.audio = KindStats::of(Kind::Audio, &counts, slot(&wires.audio, 0));
+        stats.video = KindStats::of(Kind::Video, &counts, slot(&wires.video, wires.pace.dropped()));
+        stats
+    }
+
+    /// Closes the connection and waits until its sockets are gone. Nothing is sent to the other side's
+    /// application: say bye by signaling. Closing twice is fine.
+    pub async fn close(&self) {
+        self.closing.send_replace(true);
+        self.audio.0.close();
+        self.video.0.close();
+        if let Some(task) = self.task.lock().await.take()
+            && let Err(error) = task.await
+        {
+            tracing::warn!(%error, "the connection's task ended badly");
+        }
+    }
+
+    fn ask(&self, request: Request) -> Result<(), PeerError> {
+        if *self.closing.borrow() {
+            return Err(PeerError::Closed);
+        }
+        self.requests.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => PeerError::Busy,
+            mpsc::error::TrySendError::Closed(_) => PeerError::Closed,
+        })
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.closing.send_replace(true);
+        self.audio.0.close();
+        self.video.0.close();
+    }
+}

@@ -1,0 +1,195 @@
+//! Builds the RTCPeerConnection: codecs, interceptors, ICE settings. docs/decisions.md has the figures.
+
+use crate::addresses::LocalAddresses;
+use crate::gate::{Door, GATE_SLOT, Gate};
+use crate::keyframe::KeyframeWanted;
+use crate::pacer::{PaceControl, Pacer};
+use crate::tap::{Counts, TAP_SLOT, Tap};
+use crate::{IceServer, PeerConfig};
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::{NackGeneratorBuilder, NackResponderBuilder, Registry, Slot};
+use rtc::peer_connection::configuration::interceptor_registry::{
+    configure_nack, configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc,
+};
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
+use rtc::peer_connection::transport::RTCDtlsRole;
+use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use webrtc::error::Result;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceServer,
+    RTCIceTransportPolicy, SettingEngine, SettingEngineBuilder,
+};
+
+const VP8_PAYLOAD_TYPE: u8 = 96;
+const OPUS_PAYLOAD_TYPE: u8 = 111;
+/// How often we ask for what is missing, and how often for the same packet.
+const NACK_EVERY: Duration = Duration::from_millis(25);
+const NACK_TRIES: u16 = 5;
+/// Packets kept to be sent again: four seconds at 2 Mb/s.
+const KEPT_PACKETS: u16 = 1024;
+/// What the interceptors share with the rest.
+#[derive(Clone)]
+pub(crate) struct Wires {
+    pub(crate) audio: Arc<Door>,
+    pub(crate) video: Arc<Door>,
+    pub(crate) counts: Arc<Mutex<Counts>>,
+    pub(crate) keyframe: Arc<KeyframeWanted>,
+    pub(crate) pace: Arc<PaceControl>,
+}
+
+pub(crate) fn vp8() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_VP8.into(),
+        clock_rate: 90_000,
+        channels: 0,
+        sdp_fmtp_line: String::new(),
+        rtcp_feedback: vec![RTCPFeedback { typ: "ccm".into(), parameter: "fir".into() }],
+    }
+}
+
+pub(crate) fn opus() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_OPUS.into(),
+        clock_rate: 48_000,
+        channels: 2,
+        sdp_fmtp_line: "minptime=10;useinbandfec=1;usedtx=1".into(),
+        rtcp_feedback: vec![],
+    }
+}
+
+/// Codecs and the chain of interceptors. No RTX: rtc 0.21 unwraps it above the NACK generator, which then
+/// asks for ever.
+fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
+    let mut engine = MediaEngine::default();
+    let opus = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS_PAYLOAD_TYPE };
+    let vp8 = RTCRtpCodecParameters { rtp_codec: vp8(), payload_type: VP8_PAYLOAD_TYPE };
+    engine.register_codec(opus, RtpCodecKind::Audio)?;
+    engine.register_codec(vp8, RtpCodecKind::Video)?;
+
+    // Replacing in a slot is logged as a warning, so NACK's feedback is registered on a registry of its own.
+    drop(configure_nack(Registry::new(), &mut engine));
+    configure_simulcast_extension_headers(&mut engine)?;
+    let generator =
+        NackGeneratorBuilder::new().with_interval(NACK_EVERY).with_max_nacks_per_packet(NACK_TRIES).build();
+    let registry = configure_twcc(configure_rtcp_reports(Registry::new()), &mut engine)?
+        .with(Slot::NackGenerator, generator)
+        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(KEPT_PACKETS).build())
+        .with(Slot::Pacer, Pacer::new(wires.pace.clone(), wires.audio.ssrc))
+        .with(Slot::from(GATE_SLOT), Gate::new(vec![wires.audio.clone(), wires.video.clone()]))
+        .with(
+            Slot::from(TAP_SLOT),
+            Tap::new(wires.counts.clone(), wires.keyframe.clone(), wires.audio.ssrc, wires.video.ssrc),
+        );
+    Ok((engine, registry))
+}
+
+/// The waits are what an agent gives better candidates to show up; media starts on the first path that
+/// works instead. As the answering side we are DTLS server: Chromium refuses a changed role when it offers
+/// again.
+fn settings(relay_only: bool, mdns: MulticastDnsMode) -> SettingEngine {
+    let relay_wait = if relay_only { Duration::ZERO } else { Duration::from_millis(500) };
+    SettingEngineBuilder::new()
+        .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
+        .with_srflx_acceptance_min_wait(Some(Duration::from_millis(200)))
+        .with_relay_acceptance_min_wait(Some(relay_wait))
+        .with_answering_dtls_role(RTCDtlsRole::Server)
+        .with_discard_local_candidates_during_ice_restart(true)
+        .with_multicast_dns_mode(mdns)
+        .build()
+}
+
+/// Builds the connection with our two transceivers' worth of settings, but no track yet.
+pub(crate) async fn build(
+    config: &PeerConfig,
+    wires: &Wires,
+    handler: Arc<dyn PeerConnectionEventHandler>,
+) -> Result<Arc<dyn PeerConnection>> {
+    match build_with(config, wires, handler.clone(), MulticastDnsMode::QueryOnly).await {
+        Ok(connection) => Ok(connection),
+        // Where there is only the loopback, multicast cannot be joined.
+        Err(error) => {
+            tracing::debug!(%error, "no multicast DNS: .local candidates will not be resolved");
+            build_with(config, wires, handler, MulticastDnsMode::Disabled).await
+        }
+    }
+}
+
+async fn build_with(
+    config: &PeerConfig,
+    wires: &Wires,
+    handler: Arc<dyn PeerConnectionEventHandler>,
+    mdns: MulticastDnsMode,
+) -> Result<Arc<dyn PeerConnection>> {
+    let (engine, registry) = media(wires)?;
+    let mut configuration =
+        RTCConfigurationBuilder::default().with_ice_servers(usable_servers(&config.ice_servers));
+    if config.relay_only {
+        configuration = configuration.with_ice_transport_policy(RTCIceTransportPolicy::Relay);
+    }
+    let connection = PeerConnectionBuilder::new()
+        .with_configuration(configuration.build())
+        .with_media_engine(engine)
+        .with_interceptor_registry(registry)
+        .with_setting_engine(settings(config.relay_only, mdns))
+        .with_handler(handler)
+        .with_udp_addrs(vec![LocalAddresses])
+        .build()
+        .await?;
+    Ok(Arc::new(connection))
+}
+
+/// Leaves out what the stack would refuse: one bad address must not cost the whole connection.
+fn usable_servers(servers: &[IceServer]) -> Vec<RTCIceServer> {
+    let usable = |server: &IceServer, url: &str| {
+        let lower = url.to_ascii_lowercase();
+        let turn = lower.starts_with("turn:");
+        let known = turn || lower.starts_with("stun:");
+        let credentials = !turn || !(server.username.is_empty() || server.credential.is_empty());
+        let parses = rtc::ice::url::Url::parse_url(url).is_ok();
+        let udp = !lower.contains("transport=") || lower.contains("transport=udp");
+        let fits = known && credentials && parses && udp;
+        if !fits {
+            tracing::warn!(
+                url,
+                "this STUN or TURN address is not used: only UDP works, TURN needs credentials"
+            );
+        }
+        fits
+    };
+    servers
+        .iter()
+        .map(|server| RTCIceServer {
+            urls: server.urls.iter().filter(|url| usable(server, url)).cloned().collect(),
+            username: server.username.clone(),
+            credential: server.credential.clone(),
+        })
+        .filter(|server| !server.urls.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_cannot_work_are_left_out() {
+        let server = |url: &str, username: &str| IceServer {
+            urls: vec![url.into()],
+            username: username.into(),
+            credential: username.into(),
+        };
+        let servers = [
+            server("stun:192.0.2.1:3478", ""),
+            server("turn:192.0.2.1:3478?transport=udp", "u"),
+            server("turn:192.0.2.1:3478?transport=tcp", "u"),
+            server("turns:192.0.2.1:5349", "u"),
+            server("turn:192.0.2.1:3478", ""),
+            server("http://192.0.2.1", "u"),
+            server("", ""),
+        ];
+        let left: Vec<String> = usable_servers(&servers).into_iter().flat_map(|server| server.urls).collect();
+        assert_eq!(left, ["stun:192.0.2.1:3478", "turn:192.0.2.1:3478?transport=udp"]);
+    }
+}

@@ -1,0 +1,80 @@
+//! Received tracks: packets go straight to whoever assembles and plays them.
+
+use crate::{Kind, RtpIn};
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+use tokio::task::JoinHandle;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+
+/// Called for each packet, on a tokio worker; must not block.
+pub type OnRtp = Arc<dyn Fn(Kind, RtpIn) + Send + Sync>;
+
+/// A track that is being read.
+pub(crate) struct Receiver {
+    track: Arc<dyn TrackRemote>,
+    /// Zero until the first packet.
+    ssrc: Arc<AtomicU32>,
+    task: JoinHandle<()>,
+}
+
+impl Receiver {
+    /// The kind of a track, if it is one that we play.
+    pub(crate) async fn kind_of(track: &Arc<dyn TrackRemote>) -> Option<Kind> {
+        match track.kind().await {
+            RtpCodecKind::Audio => Some(Kind::Audio),
+            RtpCodecKind::Video => Some(Kind::Video),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn start(kind: Kind, track: Arc<dyn TrackRemote>, on_rtp: OnRtp) -> Self {
+        let ssrc = Arc::<AtomicU32>::default();
+        let task = tokio::spawn(read(kind, track.clone(), ssrc.clone(), on_rtp));
+        Self { track, ssrc, task }
+    }
+
+    /// Asks the other side for a whole picture. Nothing is asked before the first packet: the stream starts
+    /// with one.
+    pub(crate) async fn request_keyframe(&self, sender_ssrc: u32) {
+        let media_ssrc = self.ssrc.load(Ordering::Relaxed);
+        if media_ssrc == 0 {
+            return;
+        }
+        let pli = PictureLossIndication { sender_ssrc, media_ssrc };
+        if let Err(error) = self.track.write_rtcp(vec![Box::new(pli)]).await {
+            tracing::debug!(%error, "a keyframe request was not sent");
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn read(kind: Kind, track: Arc<dyn TrackRemote>, current: Arc<AtomicU32>, on_rtp: OnRtp) {
+    while let Some(event) = track.poll().await {
+        match event {
+            TrackRemoteEvent::OnRtpPacket(packet) if !packet.payload.is_empty() => {
+                let header = packet.header;
+                current.store(header.ssrc, Ordering::Relaxed);
+                let packet = RtpIn {
+                    seq: header.sequence_number,
+                    timestamp: header.timestamp,
+                    marker: header.marker,
+                    payload: packet.payload,
+                    arrived: Instant::now(),
+                    ssrc: header.ssrc,
+                };
+                on_rtp(kind, packet);
+            }
+            TrackRemoteEvent::OnEnded => break,
+            _ => {}
+        }
+    }
+    tracing::debug!(%kind, "a remote track ended");
+}
