@@ -1,11 +1,17 @@
 //! The messages of a room, and the client that speaks them.
 //!
-//! `message` and `names` are the protocol of `docs/signaling.md`, and all that the server uses of this crate.
+//! `message`, `names` and `limits` are the protocol of `docs/signaling.md`, and all that the server uses of
+//! this crate. [`Client`] keeps a place in a room: one tokio task (`socket`) drives a pure state machine
+//! (`session`) that reconnects with backoff and resumes the place. No thread of its own, no lock.
 
+mod connect;
 pub mod limits;
 pub mod link;
 pub mod message;
 pub mod names;
+mod outgoing;
+pub mod session;
+mod socket;
 
 pub use link::{Link, LinkError, Server};
 pub use message::{
@@ -13,6 +19,8 @@ pub use message::{
     ParticipantInfo, SdpType, ServerMessage, Welcome,
 };
 pub use names::{Name, NameError, RoomName};
+pub use session::ClientEvent;
+pub use socket::{Client, Full, JoinRequest};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
