@@ -1,0 +1,216 @@
+// One RTCPeerConnection to one other person: perfect negotiation, two senders for the whole call, and
+// mending of its path. Tracks come and go by replaceTrack alone, so nothing but the first offer and ICE
+// restarts is ever negotiated.
+
+const KINDS = ['audio', 'video'];
+// overflow: a candidate that comes before the description and finds so many is dropped.
+const CANDIDATES_KEPT = 64;
+const RESTART_AFTER = 3000;
+const RESTART_AGAIN = 10_000;
+
+export class Peer {
+  /** The connection itself; tests look at its statistics. */
+  pc;
+  /** What they send, for a video element. */
+  stream = new MediaStream();
+  /** `connecting`, `connected`, `disconnected`, `restarting`, `failed`. */
+  state = 'connecting';
+
+  #polite;
+  #media;
+  #send;
+  #changed;
+  #senders = {};
+  #early = [];
+  #found = [];
+  #work = Promise.resolve();
+  #making = false;
+  #ignoring = false;
+  #timer = 0;
+
+  /**
+   * @param polite whether we give way when both offer at once
+   * @param iceServers from the welcome
+   * @param media the local media: `stream`, and `sending(kind)` for the track to send now, or null
+   * @param send takes `{type, …}` messages for this person
+   * @param changed called after `state` or the tracks of `stream` changed
+   */
+  constructor({ polite, iceServers, media, send, changed }) {
+    this.#polite = polite;
+    this.#media = media;
+    this.#send = send;
+    this.#changed = changed;
+    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    this.pc.onnegotiationneeded = () => this.#offer();
+    this.pc.onicecandidate = ({ candidate }) => this.#tell(candidate);
+    this.pc.onconnectionstatechange = () => this.#moved();
+    this.pc.ontrack = ({ track }) => this.#got(track);
+  }
+
+  /** Makes the first offer: we came after them. */
+  start() {
+    for (const kind of KINDS) {
+      // With no track, too: the slot is there from the start, so that a camera plugged in later needs no offer.
+      const streams = [this.#media.stream];
+      const { sender } = this.pc.addTransceiver(kind, { direction: 'sendrecv', streams });
+      this.#senders[kind] = sender;
+      this.update(kind);
+    }
+  }
+
+  /** Sends what is to be sent of a kind now: a track, or nothing at all. */
+  async update(kind) {
+    try {
+      await this.#senders[kind]?.replaceTrack(this.#media.sending(kind));
+    } catch (error) {
+      if (this.pc.signalingState !== 'closed') console.warn(`cannot send ${kind}: ${error}`);
+    }
+  }
+
+  /** Takes their offer or answer. */
+  description(description) {
+    this.#next(() => this.#describe(description));
+  }
+
+  /** Takes a candidate of theirs; null: there are no more. */
+  candidate(candidate) {
+    this.#next(() => this.#add(candidate));
+  }
+
+  /** Sends an offer once more that may be lost: we had lost the server. */
+  resend() {
+    if (this.pc.signalingState !== 'have-local-offer') return;
+    const found = this.#found;
+    this.#say(this.pc.localDescription);
+    this.#found = found;
+    found.forEach((candidate) => this.#send({ type: 'candidate', candidate }));
+  }
+
+  /** Hangs up. */
+  close() {
+    clearTimeout(this.#timer);
+    this.pc.onconnectionstatechange = null;
+    this.pc.close();
+  }
+
+  /** One thing after the other: descriptions and candidates mean something only in their order. */
+  #next(step) {
+    this.#work = this.#work.then(async () => {
+      if (this.pc.signalingState !== 'closed') await step();
+    });
+  }
+
+  async #offer() {
+    try {
+      this.#making = true;
+      await this.pc.setLocalDescription();
+      this.#say(this.pc.localDescription);
+    } catch (error) {
+      this.#broken(error);
+    } finally {
+      this.#making = false;
+    }
+  }
+
+  async #describe(description) {
+    const { pc } = this;
+    const collision = description.type === 'offer' && (this.#making || pc.signalingState !== 'stable');
+    this.#ignoring = collision && !this.#polite;
+    if (this.#ignoring) return;
+    // An answer that came twice: an offer was sent again after the server had been lost.
+    if (description.type === 'answer' && pc.signalingState !== 'have-local-offer') return;
+    try {
+      await pc.setRemoteDescription(description);
+      for (const candidate of this.#early.splice(0)) await this.#add(candidate);
+      if (description.type !== 'offer') return;
+      await this.#adopt();
+      await pc.setLocalDescription();
+      this.#say(pc.localDescription);
+    } catch (error) {
+      this.#broken(error);
+    }
+  }
+
+  /** Takes the slots that their offer made for our senders. */
+  async #adopt() {
+    for (const transceiver of this.pc.getTransceivers()) {
+      const { kind } = transceiver.receiver.track;
+      const sender = this.#senders[kind];
+      if (transceiver.currentDirection === 'stopped' || (sender && sender !== transceiver.sender)) continue;
+      if (sender) continue;
+      this.#senders[kind] = transceiver.sender;
+      transceiver.direction = 'sendrecv';
+      transceiver.sender.setStreams?.(this.#media.stream);
+      await this.update(kind);
+    }
+  }
+
+  #say(description) {
+    this.#found = [];
+    this.#send({ type: 'description', description: { type: description.type, sdp: description.sdp } });
+  }
+
+  #tell(candidate) {
+    // Some browsers end each generation by an empty candidate, and all of them by null.
+    if (candidate && candidate.candidate === '') return;
+    const init = candidate && candidate.toJSON();
+    if (this.#found.length < CANDIDATES_KEPT) this.#found.push(init);
+    this.#send({ type: 'candidate', candidate: init });
+  }
+
+  async #add(candidate) {
+    if (!this.pc.remoteDescription) {
+      if (this.#early.length < CANDIDATES_KEPT) this.#early.push(candidate);
+      return;
+    }
+    const whole = candidate && { ...candidate };
+    if (whole && whole.sdpMid == null && whole.sdpMLineIndex == null) whole.sdpMLineIndex = 0;
+    try {
+      await this.pc.addIceCandidate(whole ?? undefined);
+    } catch (error) {
+      // Those of an offer that we ignore do not fit; any other is one path less, not a fault of the call.
+      if (!this.#ignoring) console.warn(`a candidate was not taken: ${error}`);
+    }
+  }
+
+  #got(track) {
+    this.stream.getTracks().filter((old) => old.kind === track.kind).forEach((old) => this.stream.removeTrack(old));
+    this.stream.addTrack(track);
+    this.#changed();
+  }
+
+  #moved() {
+    const now = this.pc.connectionState;
+    clearTimeout(this.#timer);
+    if (now === 'connected') this.state = 'connected';
+    else if (now === 'disconnected') this.#restartIn(RESTART_AFTER, 'disconnected');
+    else if (now === 'failed') this.#restart('failed');
+    // `connecting` after a restart stays `restarting` for the eye.
+    else if (this.state === 'connected') this.state = 'restarting';
+    if (this.state === 'restarting') this.#restartIn(RESTART_AGAIN, 'restarting');
+    this.#changed();
+  }
+
+  #restartIn(wait, state) {
+    this.state = state;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#restart('restarting'), wait);
+  }
+
+  /** Looks for a new path; media goes on over the old one if that comes back. */
+  #restart(state) {
+    this.#restartIn(RESTART_AGAIN, state);
+    // Fires negotiationneeded, now or once the negotiation under way is over.
+    this.pc.restartIce();
+    this.#changed();
+  }
+
+  /** A description that cannot be used is a fault of this pair only. */
+  #broken(error) {
+    if (this.pc.signalingState === 'closed') return;
+    console.warn(`the connection is closed: ${error}`);
+    this.close();
+    this.state = 'failed';
+    this.#changed();
+  }
+}

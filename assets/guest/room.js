@@ -1,0 +1,153 @@
+// The people of a room and the connections to them, driven by the server's messages. It knows no page.
+
+import { Peer } from './peer.js';
+import { Signaling } from './signaling.js';
+
+export class Room {
+  /** Our id; null before the welcome. */
+  id = null;
+  /** The room's name as the server has it. */
+  name;
+  /** id to `{id, name, audio, video, away, peer}`, in the order they came. */
+  people = new Map();
+  #signaling;
+  #iceServers = [];
+  #media;
+  #on;
+  #said = '';
+
+  /**
+   * @param on `entered()`, `changed()` when people are to be drawn anew, `server(reachable)`,
+   *   `chat(person, text)`, `refused(text)` for a message that had no effect, `ended(code, text)`
+   */
+  constructor({ url, room, name, media, on }) {
+    this.name = room;
+    this.#media = media;
+    this.#on = on;
+    const hello = () => {
+      this.#said = JSON.stringify(this.#state());
+      return { room, name, ...this.#state() };
+    };
+    this.#signaling = new Signaling(url, hello, {
+      message: (message) => this.#take(message),
+      dropped: () => on.server(false),
+      ended: (code, text) => {
+        this.#hangUp();
+        on.ended(code, text);
+      },
+    });
+  }
+
+  /** Our tracks or buttons changed: send what is to be sent, and tell. */
+  update(kind) {
+    this.people.forEach(({ peer }) => peer.update(kind));
+    this.#tell();
+  }
+
+  chat(text) {
+    this.#signaling.send({ type: 'chat', text });
+  }
+
+  leave() {
+    this.#signaling.bye();
+    this.#hangUp();
+  }
+
+  #state() {
+    return { audio: this.#media.live('audio'), video: this.#media.live('video') };
+  }
+
+  #tell() {
+    const said = JSON.stringify(this.#state());
+    // While the server cannot be reached the next hello will tell.
+    if (said === this.#said || !this.#signaling.open) return;
+    this.#said = said;
+    this.#signaling.send({ type: 'state', ...this.#state() });
+  }
+
+  #take(message) {
+    const person = this.people.get(message.from ?? message.id);
+    switch (message.type) {
+      case 'welcome':
+        this.#welcomed(message);
+        break;
+      case 'joined':
+        this.#add(message.participant);
+        break;
+      case 'left':
+        person?.peer.close();
+        this.people.delete(message.id);
+        break;
+      case 'away':
+      case 'back':
+        if (person) person.away = message.type === 'away';
+        break;
+      case 'state':
+        if (person) Object.assign(person, { audio: message.audio, video: message.video });
+        break;
+      case 'description':
+        person?.peer.description(message.description);
+        return;
+      case 'candidate':
+        person?.peer.candidate(message.candidate);
+        return;
+      case 'chat':
+        if (person) this.#on.chat(person, message.text);
+        return;
+      case 'error':
+        // Somebody who has just left is no fault.
+        if (message.code !== 'no-such-participant') this.#on.refused(message.message);
+        return;
+      default:
+        // Of a later version.
+        return;
+    }
+    this.#on.changed();
+  }
+
+  #welcomed({ id, room, iceServers, participants, resumed }) {
+    if (!resumed) this.#hangUp();
+    this.id = id;
+    this.name = room;
+    this.#iceServers = iceServers;
+    const there = new Set(participants.map((each) => each.id));
+    for (const [gone, { peer }] of this.people) {
+      if (there.has(gone)) continue;
+      peer.close();
+      this.people.delete(gone);
+    }
+    for (const each of participants) {
+      const known = this.people.get(each.id);
+      if (known) {
+        Object.assign(known, each);
+        known.peer.resend();
+      } else {
+        // Who came while we were away makes the offer; else it is us who came.
+        const added = this.#add(each);
+        if (!resumed) added.peer.start();
+      }
+    }
+    this.#on.server(true);
+    this.#on.entered();
+    this.#tell();
+  }
+
+  #add(participant) {
+    const { id } = participant;
+    const peer = new Peer({
+      polite: this.id > id,
+      iceServers: this.#iceServers,
+      media: this.#media,
+      send: (message) => this.#signaling.send({ ...message, to: id }),
+      changed: () => this.#on.changed(),
+    });
+    const person = { ...participant, peer };
+    this.people.set(id, person);
+    return person;
+  }
+
+  #hangUp() {
+    this.people.forEach(({ peer }) => peer.close());
+    this.people.clear();
+  }
+}
