@@ -1,0 +1,127 @@
+//! What waits to be written to one socket. The hub pushes, the socket's task writes; a message leaves only
+//! when it is out, so that whoever resumes gets the rest.
+
+use signaling::ServerMessage;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// The most messages that wait.
+/// overflow: the socket is given up; its participant is away and may resume.
+const MOST: usize = 128;
+
+/// How a socket is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// As it should end: 1000.
+    Normal,
+    /// The client broke a rule: 1008.
+    Policy,
+    /// A message was too large: 1009.
+    TooLarge,
+    /// The server stops: 1001.
+    Away,
+}
+
+/// What the socket's task has to do next.
+pub(crate) enum Next {
+    /// Write this; then call [`Outbox::sent`].
+    Send(Arc<ServerMessage>),
+    /// Close.
+    Close(Closing),
+    /// Stop without a close: the socket was given up.
+    GiveUp,
+}
+
+#[derive(Default)]
+struct Inner {
+    waiting: VecDeque<Arc<ServerMessage>>,
+    closing: Option<Closing>,
+    given_up: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    inner: Mutex<Inner>,
+    /// For the writer.
+    changed: Notify,
+    /// For whoever waits in [`Outbox::given_up`].
+    gone: Notify,
+}
+
+/// There is no place left.
+pub(crate) struct Full;
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing here can panic half-way, so a poisoned state is still whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, message: ServerMessage) -> Result<(), Full> {
+        let mut inner = self.lock();
+        if inner.closing.is_some() || inner.given_up {
+            return Ok(());
+        }
+        if inner.waiting.len() >= MOST {
+            return Err(Full);
+        }
+        inner.waiting.push_back(Arc::new(message));
+        drop(inner);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Close when all that waits is out; what is pushed later is dropped.
+    pub(crate) fn close(&self, closing: Closing) {
+        self.lock().closing.get_or_insert(closing);
+        self.changed.notify_one();
+    }
+
+    /// Takes all that is not out, and ends the socket's task.
+    pub(crate) fn give_up(&self) -> Vec<ServerMessage> {
+        let mut inner = self.lock();
+        inner.given_up = true;
+        let waiting = std::mem::take(&mut inner.waiting);
+        drop(inner);
+        self.changed.notify_one();
+        self.gone.notify_one();
+        waiting.into_iter().map(Arc::unwrap_or_clone).collect()
+    }
+
+    /// For the one writing task. Cancelling it loses nothing.
+    pub(crate) async fn next(&self) -> Next {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let inner = self.lock();
+                if inner.given_up {
+                    return Next::GiveUp;
+                }
+                if let Some(message) = inner.waiting.front() {
+                    return Next::Send(message.clone());
+                }
+                if let Some(closing) = inner.closing {
+                    return Next::Close(closing);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// The message that [`Outbox::next`] gave is out.
+    pub(crate) fn sent(&self) {
+        self.lock().waiting.pop_front();
+    }
+
+    /// Resolves once the socket was given up: the writer may be stuck in a write and not look.
+    pub(crate) async fn given_up(&self) {
+        loop {
+            let gone = self.gone.notified();
+            if self.lock().given_up {
+                return;
+            }
+            gone.await;
+        }
+    }
+}
