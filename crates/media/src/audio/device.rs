@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer};
 
 use super::BLOCK;
+use super::cpal::Direction;
 use super::ends::{MicSource, SpeakerSink};
 use super::opener::Named;
 use super::resample::Resampler;
@@ -16,6 +18,8 @@ use crate::ends::DeviceError;
 
 /// A device that moves nothing for this long is lost: some go away without a word.
 const STALLED: Duration = Duration::from_secs(2);
+/// A microphone that gives nothing but zeros is looked for this often: a muted one may do so for long.
+const ZEROS: Duration = Duration::from_secs(5);
 /// The audio thread looks at a device this often even when its callback does not wake it.
 const LOOK: Duration = Duration::from_millis(20);
 /// Calls larger than this (100 ms) are the device's first gulp, not its habit.
@@ -23,7 +27,7 @@ const GULP: usize = 10;
 
 /// A device's stream and what is known of it.
 pub(crate) struct Opened {
-    /// Held for its life: sound stops when it is dropped.
+    #[expect(dead_code, reason = "held for its life: sound stops when it is dropped")]
     pub(crate) stream: ::cpal::Stream,
     pub(crate) name: String,
     pub(crate) id: String,
@@ -39,6 +43,7 @@ impl Opened {
 }
 
 /// Notices that a device has stopped.
+#[derive(Default)]
 struct Watchdog {
     moved: u64,
     since: Option<Instant>,
@@ -60,19 +65,67 @@ impl Watchdog {
     }
 }
 
+/// Looks, on a thread of its own, whether a microphone that gives nothing but zeros is still there: a sound
+/// server may go on with silence, or with another source, after it was unplugged.
+#[derive(Default)]
+struct Roll {
+    zeros_since: Option<Instant>,
+    call: Option<JoinHandle<()>>,
+}
+
+impl Roll {
+    fn heard(&mut self, pcm: &[f32], opened: &Opened, now: Instant) {
+        if pcm.iter().any(|x| *x != 0.0) {
+            self.zeros_since = None;
+            return;
+        }
+        let since = *self.zeros_since.get_or_insert(now);
+        let busy = self.call.as_ref().is_some_and(|call| !call.is_finished());
+        if busy || now.saturating_duration_since(since) < ZEROS {
+            return;
+        }
+        self.zeros_since = Some(now);
+        self.join();
+        let (id, gauge) = (opened.id.clone(), opened.gauge.clone());
+        let call = std::thread::Builder::new().name("microphone roll call".into()).spawn(move || {
+            if !super::cpal::is_there(Direction::In, &id) {
+                gauge.fail();
+            }
+        });
+        match call {
+            Ok(call) => self.call = Some(call),
+            Err(error) => tracing::warn!(%error, "no thread to look for the microphone"),
+        }
+    }
+
+    fn join(&mut self) {
+        if self.call.take().is_some_and(|call| call.join().is_err()) {
+            tracing::error!("looking for a microphone panicked");
+        }
+    }
+}
+
+impl Drop for Roll {
+    fn drop(&mut self) {
+        // Devices are closed on threads of their own, so this may wait.
+        self.join();
+    }
+}
+
 /// A microphone that is open.
 pub(crate) struct DeviceMic {
     opened: Opened,
     ring: Consumer<f32>,
     resampler: Resampler,
     watchdog: Watchdog,
+    roll: Roll,
     missed: u64,
 }
 
 impl DeviceMic {
     pub(crate) fn new(opened: Opened, ring: Consumer<f32>) -> Self {
         let resampler = Resampler::new(opened.rate, RATE);
-        Self { opened, ring, resampler, watchdog: Watchdog { moved: 0, since: None }, missed: 0 }
+        Self { opened, ring, resampler, watchdog: Watchdog::default(), roll: Roll::default(), missed: 0 }
     }
 }
 
@@ -85,12 +138,15 @@ impl Named for DeviceMic {
 impl MicSource for DeviceMic {
     fn read(&mut self, now: Instant, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
         self.watchdog.check(&self.opened, now)?;
-        let there = self.ring.slots();
+        let (there, before) = (self.ring.slots(), out.len());
         if let Ok(chunk) = self.ring.read_chunk(there) {
             let (a, b) = chunk.as_slices();
             self.resampler.push(a, out);
             self.resampler.push(b, out);
             chunk.commit_all();
+        }
+        if there > 0 {
+            self.roll.heard(&out[before..], &self.opened, now);
         }
         let missed = self.opened.gauge.missed.load(Ordering::Relaxed);
         let lost = missed - self.missed;
@@ -130,7 +186,7 @@ impl DeviceSpeaker {
             ring,
             resampler,
             converted: Vec::new(),
-            watchdog: Watchdog { moved: 0, since: None },
+            watchdog: Watchdog::default(),
             level: Level::default(),
             missed: 0,
             mixed_until: None,

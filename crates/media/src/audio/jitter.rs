@@ -26,6 +26,9 @@ const MOST: i64 = RATE;
 const CAPACITY: usize = 256;
 /// A later packet this far ahead (1 s) is a gap of the sender's, not a loss to be filled in.
 const GAP: i64 = RATE;
+/// A pause of the sender's up to this (60 ms) keeps its length; a longer one that is not over by the time
+/// its end is here was a jump of the sender's clock.
+const PAUSE: i64 = 2880;
 
 /// A packet of sound, as it came.
 #[derive(Clone, Debug)]
@@ -175,7 +178,8 @@ impl Jitter {
             let slack = timestamp - self.next + buffered as i64 - i64::from(self.guessed);
             // Beyond a second it is the sender's gap or jump, which says nothing of the network.
             if slack.abs() < RATE {
-                self.slack.note(slack as i32);
+                // Sound is played in blocks: what is left of one does not buy any time.
+                self.slack.note(slack.div_euclid(i64::from(BLOCK)) as i32 * BLOCK as i32);
             }
             if timestamp + i64::from(packet.duration) <= self.next {
                 self.counts.discarded += 1;
@@ -286,15 +290,17 @@ impl Jitter {
         let missing = gap - i64::from(self.guessed);
         // The sender skipped time without losing a packet (it was muted, or changed its source), or the
         // gap is longer than anything worth filling in.
-        let skipped = first.seq == self.last_seq + 1 && gap > 0;
-        if missing <= 0 || skipped || gap > GAP {
+        let skipped = first.seq == self.last_seq + 1;
+        if missing <= 0 || gap > GAP || (skipped && missing > PAUSE) {
             return self.decode(now, false);
         }
         let length = first.packet.duration;
         let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        if skipped {
+            return self.guess(missing);
+        }
         if missing > length {
-            let samples = (missing - length).min(BLOCK);
-            return self.guess(samples);
+            return self.guess(missing - length);
         }
         let next = first.packet.payload.clone();
         self.counts.recovered += 1;
@@ -321,7 +327,9 @@ impl Jitter {
         self.guess(BLOCK)
     }
 
-    fn guess(&mut self, samples: u32) -> Play {
+    /// A block of guessed sound, or `most` if that is less (in the steps of 2.5 ms that Opus can).
+    fn guess(&mut self, most: u32) -> Play {
+        let samples = most.min(BLOCK).next_multiple_of(120);
         let already = self.guessed;
         self.counts.concealments += u64::from(already == 0);
         self.counts.concealed += u64::from(samples);
@@ -348,3 +356,6 @@ impl Jitter {
         Play::Decode { payload: stored.packet.payload, stretch, first }
     }
 }
+
+#[cfg(test)]
+mod tests;

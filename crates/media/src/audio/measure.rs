@@ -38,7 +38,7 @@ impl Lcg {
     /// 32 bits.
     pub fn next_u32(&mut self) -> u32 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as u32 ^ (self.0 >> 60) as u32
+        (self.0 >> 32) as u32
     }
 
     /// -1 to 1.

@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn what_the_lower_rate_cannot_hold_does_not_fold_back() {
         let out = convert(96_000, 48_000, 30_000.0, 960);
-        assert!(rms(&out[4800..43_200]) < 0.001, "{}", rms(&out[4800..43_200]));
+        assert!(rms(&out[4800..43_200]) < 0.002, "{}", rms(&out[4800..43_200]));
     }
 
     #[test]
