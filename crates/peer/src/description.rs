@@ -46,7 +46,8 @@ impl Description {
         self.sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:"))
     }
 
-    /// Whether it is short enough and carries what a connection cannot do without.
+    /// Whether it is short enough and carries what a connection cannot do without. The stack below finds
+    /// out half way through, when the connection is already changed.
     ///
     /// # Errors
     /// What is wrong, for people.
@@ -54,21 +55,65 @@ impl Description {
         if self.sdp.len() > MAX_SDP {
             return Err(format!("the description is {} bytes long, more than {MAX_SDP}", self.sdp.len()));
         }
-        let media = self.sdp.lines().filter(|line| line.starts_with("m=")).count();
-        if media == 0 || media > MAX_MEDIA {
-            return Err(format!("the description has {media} media sections, not 1 to {MAX_MEDIA}"));
+        let lines: Vec<&str> = self.sdp.lines().map(str::trim_end).collect();
+        let values = |key: &'static str| lines.iter().filter_map(move |line| line.strip_prefix(key));
+        if lines.first() != Some(&"v=0") {
+            return Err("the description does not begin as SDP does".into());
         }
-        for (key, what) in [
-            ("a=ice-ufrag:", "ICE user name"),
-            ("a=ice-pwd:", "ICE password"),
-            ("a=fingerprint:", "certificate fingerprint"),
-        ] {
-            if !self.sdp.lines().any(|line| line.starts_with(key)) {
-                return Err(format!("the description has no {what}"));
+        let media: Vec<&str> = values("m=").collect();
+        if media.is_empty() || media.len() > MAX_MEDIA {
+            return Err(format!("the description has {} media sections, not 1 to {MAX_MEDIA}", media.len()));
+        }
+        if let Some(bad) = media.iter().find(|section| !is_media(section)) {
+            return Err(format!("the description has a media section that cannot be read: {bad:?}"));
+        }
+        if !media.iter().any(|section| section.starts_with("audio ") || section.starts_with("video ")) {
+            return Err("the description has neither sound nor pictures".into());
+        }
+        let codecs = || values("a=rtpmap:").map(str::to_ascii_lowercase);
+        if !codecs().any(|codec| codec.ends_with(" vp8/90000") || codec.contains(" opus/48000")) {
+            return Err("the other side speaks neither Opus nor VP8".into());
+        }
+        let mut mids: Vec<&str> = values("a=mid:").filter(|mid| !mid.is_empty()).collect();
+        mids.sort_unstable();
+        mids.dedup();
+        if mids.len() != media.len() {
+            return Err("the description's media sections have no names of their own (mid)".into());
+        }
+        // RFC 8839, 5.4.
+        for (key, what, least) in [("a=ice-ufrag:", "user name", 4), ("a=ice-pwd:", "password", 22)] {
+            let good = |value: &str| (least..=256).contains(&value.len());
+            if values(key).next().is_none() || !values(key).all(good) {
+                return Err(format!("the description has no usable ICE {what}"));
             }
+        }
+        if values("a=fingerprint:").next().is_none() || !values("a=fingerprint:").all(is_fingerprint) {
+            return Err("the description has no usable certificate fingerprint".into());
         }
         Ok(())
     }
+}
+
+/// `audio 9 UDP/TLS/RTP/SAVPF 111`
+fn is_media(section: &str) -> bool {
+    let mut words = section.split(' ');
+    let kind = words.next().is_some_and(|kind| ["audio", "video", "application"].contains(&kind));
+    let port = words.next().is_some_and(|port| port.parse::<u16>().is_ok());
+    let protocol = words.next().is_some_and(|protocol| !protocol.is_empty());
+    kind && port && protocol && words.next().is_some_and(|format| !format.is_empty())
+}
+
+/// `sha-256 00:11:…`, as long as its hash says.
+fn is_fingerprint(value: &str) -> bool {
+    let Some((hash, digest)) = value.split_once(' ') else { return false };
+    let bytes = match hash.to_ascii_lowercase().as_str() {
+        "sha-256" => 32,
+        "sha-384" => 48,
+        "sha-512" => 64,
+        _ => return false,
+    };
+    let hex = |pair: &str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    digest.split(':').count() == bytes && digest.split(':').all(hex)
 }
 
 /// W3C `RTCIceCandidateInit`.
@@ -130,12 +175,37 @@ mod tests {
 
     #[test]
     fn descriptions_that_cannot_work_are_refused_before_anything_changes() {
-        let good = "v=0\r\nm=audio 9\r\na=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 00\r\n";
-        assert_eq!(Description::offer(good).check(), Ok(()));
-        assert_eq!(Description::offer(good).ufrag(), Some("u"));
-        for bad in ["", "garbage", "v=0\r\n", &good.replace("ice-pwd", "x"), &"m=audio\r\n".repeat(99)] {
-            assert!(Description::offer(bad).check().is_err(), "{bad:?}");
+        let good = format!(
+            "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\na=ice-ufrag:user\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\n",
+            "p".repeat(22),
+            ["aF"; 32].join(":"),
+        );
+        assert_eq!(Description::offer(&good).check(), Ok(()));
+        assert_eq!(Description::offer(&good).ufrag(), Some("user"));
+        let change = |from: &str, to: &str| {
+            assert!(good.contains(from));
+            good.replace(from, to)
+        };
+        let bad = [
+            String::new(),
+            "garbage".into(),
+            "v=0\r\n".into(),
+            change("v=0", "v=1"),
+            change("m=audio 9", "m=audio x"),
+            change("m=audio", "m=smell"),
+            change("a=mid:0", "a=mid:"),
+            change("opus", "G722"),
+            change("ice-ufrag:user", "ice-ufrag:u"),
+            change("ice-pwd:pp", "ice-pwd:"),
+            change("aF:aF", "aF:zz"),
+            change(":aF", ""),
+            change("sha-256", "md5"),
+            good.repeat(2),
+            format!("{good}{}", "m=audio 9 UDP 1\r\n".repeat(99)),
+            "x".repeat(MAX_SDP + 1),
+        ];
+        for bad in bad {
+            assert!(Description::offer(&bad).check().is_err(), "{bad:?}");
         }
-        assert!(Description::offer("x".repeat(MAX_SDP + 1)).check().is_err());
     }
 }

@@ -181,7 +181,11 @@ impl TransportStats {
         };
         let measured = pair.current_round_trip_time > 0.0;
         self.current_round_trip_time = measured.then_some(pair.current_round_trip_time);
-        let types = [&pair.local_candidate_id, &pair.remote_candidate_id].map(|id| match report.get(id) {
+        // The stack lists candidates under longer names than its pairs call them by, and has no entry for
+        // remote ones that came inside a description.
+        let local = format!("RTCLocalIceCandidate_{}", pair.local_candidate_id);
+        let remote = format!("RTCRemoteIceCandidate_{}", pair.remote_candidate_id);
+        let types = [local, remote].map(|id| match report.get(&id) {
             Some(RTCStatsReportEntry::LocalCandidate(c) | RTCStatsReportEntry::RemoteCandidate(c)) => {
                 Some(c.candidate_type)
             }

@@ -242,16 +242,23 @@ async fn media_goes_on_after_an_ice_restart() {
 async fn garbage_is_refused_and_the_connection_still_connects() {
     let pair = Pair::new();
     let rejected = |seen: &common::Seen| seen.count(|event| matches!(event, PeerEvent::Rejected(_)));
-    let header = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n";
-    let parts = "a=ice-ufrag:u\r\na=ice-pwd:p\r\na=fingerprint:sha-256 00\r\n";
+    let session = format!(
+        "a=ice-ufrag:user\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:actpass\r\n",
+        "p".repeat(22),
+        ["00"; 32].join(":"),
+    );
+    let start = format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{session}");
+    let section = "a=rtpmap:111 opus/48000/2\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\n";
     let bad = [
         String::new(),
         "garbage".into(),
-        format!("{header}{parts}m=\r\n"),
-        format!("{header}{parts}m=audio x y z\r\n"),
-        format!("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{parts}{header}"),
-        format!("{header}{parts}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"),
-        format!("{header}{parts}m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=rtpmap:96 \u{0}\r\n"),
+        format!("{start}m=\r\n{section}"),
+        format!("{start}m=audio x y z\r\n{section}"),
+        format!("{start}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"),
+        // These pass for readable at first sight.
+        format!("v=0\r\n{session}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{section}"),
+        format!("{start}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{section}zzz\r\n"),
+        format!("{start}m=audio 9 UDP/TLS/RTP/SAVPF 9\r\na=mid:0\r\na=rtpmap:9 G722/8000\r\n"),
     ];
     let count = bad.len();
     for sdp in bad {
@@ -263,9 +270,9 @@ async fn garbage_is_refused_and_the_connection_still_connects() {
     pair.b.seen.until("refusals", |seen| rejected(seen) > count).await;
     pair.a.peer.negotiate().unwrap();
     pair.connected().await;
-    pair.b.peer.remote_description(Description::offer("garbage")).unwrap();
     let refused = rejected(&pair.b.seen);
-    pair.b.seen.until("one more refusal", |seen| rejected(seen) > refused.min(count + 1)).await;
+    pair.b.peer.remote_description(Description::offer("garbage")).unwrap();
+    pair.b.seen.until("one more refusal", |seen| rejected(seen) > refused).await;
     assert_eq!(pair.b.peer.state(), peer::ConnectionState::Connected);
 }
 
