@@ -135,14 +135,24 @@ fn a_wav_microphone_is_heard_in_a_wav_speaker_and_mute_is_silence() {
 #[test]
 fn every_kind_of_wav_file_is_a_microphone() {
     let (_keep, folder) = temp();
-    let kinds =
-        [spec(1, 8_000, 8, false), spec(2, 48_000, 24, false), spec(6, 44_100, 32, true), spec(1, 96_000, 32, false)];
+    let kinds = [
+        spec(1, 8_000, 8, false),
+        spec(2, 48_000, 24, false),
+        spec(6, 44_100, 32, true),
+        spec(1, 96_000, 32, false),
+    ];
     let rig = rig();
     for (n, kind) in kinds.into_iter().enumerate() {
         let path = folder.join(format!("{n}.wav"));
         wav(&path, kind, 500.0, 0.3);
         rig.audio.use_mic(MicUse::File(path.clone()));
-        rig.event(|event| *event == AudioEvent::MicOpened { source: MicUse::File(path.clone()), name: path.display().to_string() });
+        rig.event(|event| {
+            *event
+                == AudioEvent::MicOpened {
+                    source: MicUse::File(path.clone()),
+                    name: path.display().to_string(),
+                }
+        });
         while rig.packets.try_recv().is_ok() {}
         let mut decoder = media::codec::opus::OpusDecoder::new().unwrap();
         let (mut heard, mut out) = (Vec::new(), [0.0; 5760]);
@@ -183,7 +193,10 @@ fn files_that_are_no_sound_are_refused_with_a_reason_and_the_old_microphone_stay
     assert!(matches!(event, AudioEvent::MicFailed { error: DeviceError::NotFound { .. }, .. }), "{event:?}");
     rig.audio.use_speaker(SpeakerUse::File(folder.join("no/such/folder.wav")));
     let event = rig.event(|event| matches!(event, AudioEvent::SpeakerFailed { .. }));
-    assert!(matches!(event, AudioEvent::SpeakerFailed { error: DeviceError::NotFound { .. }, .. }), "{event:?}");
+    assert!(
+        matches!(event, AudioEvent::SpeakerFailed { error: DeviceError::NotFound { .. }, .. }),
+        "{event:?}"
+    );
     while rig.packets.try_recv().is_ok() {}
     rig.packet();
 }

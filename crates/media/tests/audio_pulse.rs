@@ -65,7 +65,9 @@ impl Drop for Daemon {
 #[test]
 fn sound_goes_through_real_devices_both_ways() {
     let Some(daemon) = Daemon::start() else {
-        eprintln!("SKIPPED: no pulseaudio on this machine, so no sound device was tested. Install pulseaudio.");
+        eprintln!(
+            "SKIPPED: no pulseaudio on this machine, so no sound device was tested. Install pulseaudio."
+        );
         return;
     };
     let me = std::env::current_exe().unwrap();
@@ -203,7 +205,14 @@ fn hear_a_remote(rig: &Rig, folder: &Path) {
     remote.use_mic(MicUse::File(path));
     rig.event(|event| matches!(event, AudioEvent::FirstSound { remote: 1 }));
     let mut listener = Command::new("parec");
-    listener.args(["-d", "spk.monitor", "--format=s16le", "--rate=48000", "--channels=1", "--latency-msec=20"]);
+    listener.args([
+        "-d",
+        "spk.monitor",
+        "--format=s16le",
+        "--rate=48000",
+        "--channels=1",
+        "--latency-msec=20",
+    ]);
     let mut listener = Running(listener.stdout(Stdio::piped()).spawn().unwrap());
     let mut bytes = vec![0; 48_000 * 2 * 4];
     listener.0.stdout.take().unwrap().read_exact(&mut bytes).unwrap();

@@ -55,15 +55,24 @@ fn is_pulse(host: &Host) -> bool {
     host.id().name() == PULSE
 }
 
-fn ids(device: &Device) -> (String, String, String) {
+/// How a device can be called.
+struct Ids {
+    /// With the host's name in front: stable, and what [`DeviceInfo`] gives.
+    full: String,
+    raw: String,
+    /// For people.
+    name: String,
+}
+
+fn ids(device: &Device) -> Ids {
     let (full, raw) = device.id().map(|id| (id.to_string(), id.id().to_string())).unwrap_or_default();
     let name = device.description().map(|text| text.name().to_string()).unwrap_or_else(|_| raw.clone());
-    (full, raw, name)
+    Ids { full, raw, name }
 }
 
 /// PulseAudio lists what every speaker plays as a source: recording that would send the others their own voice.
 fn is_monitor(device: &Device) -> bool {
-    ids(device).1.ends_with(".monitor")
+    ids(device).raw.ends_with(".monitor")
 }
 
 fn devices(host: &Host, direction: Direction) -> Vec<Device> {
@@ -90,10 +99,10 @@ fn default_device(host: &Host, direction: Direction) -> Option<Device> {
 /// The system's microphones or speakers.
 pub(crate) fn list(direction: Direction) -> Vec<DeviceInfo> {
     let host = host();
-    let default = default_device(&host, direction).map(|device| ids(&device).0);
+    let default = default_device(&host, direction).map(|device| ids(&device).full);
     let all = devices(&host, direction).into_iter().filter(|device| !is_monitor(device));
     all.map(|device| {
-        let (id, _, name) = ids(&device);
+        let Ids { full: id, name, .. } = ids(&device);
         DeviceInfo { default: default.as_ref() == Some(&id), id, name }
     })
     .collect()
@@ -107,19 +116,17 @@ fn find(host: &Host, direction: Direction, wanted: Option<&str>) -> Result<Devic
     };
     let all: Vec<_> = devices(host, direction).into_iter().map(|device| (ids(&device), device)).collect();
     let part = wanted_name.to_lowercase();
-    let tests: [&dyn Fn(&(String, String, String)) -> bool; 3] = [
-        &|(full, raw, _)| full == wanted_name || raw == wanted_name,
-        &|(_, _, name)| name == wanted_name,
-        &|(_, _, name)| !part.is_empty() && name.to_lowercase().contains(&part),
-    ];
-    let found = tests.iter().find_map(|test| all.iter().find(|(ids, _)| test(ids)));
+    let by = |test: &dyn Fn(&Ids) -> bool| all.iter().find(|(ids, _)| test(ids));
+    let found = by(&|ids| ids.full == wanted_name || ids.raw == wanted_name)
+        .or_else(|| by(&|ids| ids.name == wanted_name))
+        .or_else(|| by(&|ids| !part.is_empty() && ids.name.to_lowercase().contains(&part)));
     found.map(|(_, device)| device.clone()).ok_or_else(missing)
 }
 
 /// Whether a device of this id is still there; true when nobody can tell.
 pub(crate) fn is_there(direction: Direction, id: &str) -> bool {
     let all = devices(&host(), direction);
-    all.is_empty() || all.iter().any(|device| ids(device).0 == id)
+    all.is_empty() || all.iter().any(|device| ids(device).full == id)
 }
 
 fn trouble(what: &str, error: &::cpal::Error) -> DeviceError {
@@ -165,7 +172,7 @@ fn on_error(gauge: Arc<Gauge>) -> impl FnMut(::cpal::Error) + Send + 'static {
 pub(crate) fn open_mic(wanted: Option<&str>, wake: &Thread) -> Result<DeviceMic, DeviceError> {
     let host = host();
     let device = find(&host, Direction::In, wanted)?;
-    let (id, _, name) = ids(&device);
+    let Ids { full: id, name, .. } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_input_config().map_err(fail)?;
     let (config, format) = config(&host, &default);
@@ -206,7 +213,7 @@ where
 pub(crate) fn open_speaker(wanted: Option<&str>, wake: &Thread) -> Result<DeviceSpeaker, DeviceError> {
     let host = host();
     let device = find(&host, Direction::Out, wanted)?;
-    let (id, _, name) = ids(&device);
+    let Ids { full: id, name, .. } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_output_config().map_err(fail)?;
     let (config, format) = config(&host, &default);

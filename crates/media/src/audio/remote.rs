@@ -309,3 +309,80 @@ impl Rfc3550 {
         (self.jitter / f64::from(opus::RATE) * 1000.0) as f32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::measure::{Lcg, tone_share};
+    use crate::codec::opus::{OpusEncoder, PACKET};
+    use std::time::Duration;
+
+    /// A tone through encoder, lossy network, jitter buffer and decoder on a virtual clock.
+    fn chain(
+        frequency: f32,
+        seconds: usize,
+        mut arrives: impl FnMut(u32) -> Option<u64>,
+    ) -> (Vec<f32>, Voice) {
+        let (start, mut voice) = (Instant::now(), Voice::new().unwrap());
+        let mut encoder = OpusEncoder::new().unwrap();
+        let mut flights: Vec<(u64, Packet)> = Vec::new();
+        for n in 0..seconds as u32 * 50 {
+            let pcm: Vec<f32> = (0..PACKET)
+                .map(|i| {
+                    let at = (n as usize * PACKET + i) as f32;
+                    (at * frequency * std::f32::consts::TAU / 48_000.0).sin() * 0.4
+                })
+                .collect();
+            let payload = encoder.encode(&pcm).unwrap();
+            if let Some(delay) = arrives(n) {
+                let at = u64::from(n) * 20 + delay;
+                let arrived = start + Duration::from_millis(at);
+                let packet = Packet { seq: n as u16, timestamp: n * 960, payload, duration: 960, arrived };
+                flights.push((at, packet));
+            }
+        }
+        flights.sort_by_key(|(at, _)| *at);
+        let (mut flights, mut heard) = (flights.into_iter().peekable(), Vec::new());
+        for now in (0..seconds as u64 * 1000).step_by(10) {
+            while let Some((_, packet)) = flights.next_if(|(at, _)| *at <= now) {
+                voice.push(packet);
+            }
+            voice.pull(start + Duration::from_millis(now));
+            heard.extend_from_slice(&voice.block);
+        }
+        (heard, voice)
+    }
+
+    #[test]
+    fn a_tone_survives_a_clean_link_untouched() {
+        let (heard, voice) = chain(1000.0, 10, |_| Some(3));
+        assert!(tone_share(&heard[48_000..], 1000.0) > 0.99, "{}", tone_share(&heard[48_000..], 1000.0));
+        assert_eq!((voice.jitter.counts().concealed, voice.stretched), (0, (0, 0)));
+    }
+
+    #[test]
+    fn a_tone_survives_loss_jitter_and_the_stretching_that_they_cause() {
+        for seed in 0..3 {
+            let mut noise = Lcg::new(seed + 9);
+            let lossy = |_| (noise.below(10) > 0).then_some(()).map(|()| u64::from(noise.below(40)));
+            let (heard, voice) = chain(400.0, 20, lossy);
+            let counts = voice.jitter.counts();
+            assert!(counts.recovered > 40, "{counts:?}");
+            assert!(counts.concealed < 20 * 48_000 / 20, "{counts:?}");
+            // Joins shift the phase, which Goertzel's pieces see as a little less of the tone.
+            let share = tone_share(&heard[96_000..], 400.0);
+            assert!(share > 0.8, "{share}, {counts:?}, stretched {:?}", voice.stretched);
+            assert!(rms(&heard[96_000..]) > 0.2);
+        }
+    }
+
+    #[test]
+    fn after_the_last_packet_the_voice_fades_into_silence() {
+        let (heard, voice) = chain(1000.0, 3, |n| (n < 50).then_some(0));
+        let end = heard.len();
+        assert!(heard[end - 48_000..].iter().all(|x| *x == 0.0));
+        assert!(voice.jitter.counts().concealed <= u64::from(GUESS));
+        let click = heard[48_000..].windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
+        assert!(click < 0.15, "a jump of {click} at the end");
+    }
+}

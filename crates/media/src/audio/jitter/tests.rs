@@ -44,7 +44,12 @@ impl Sim {
     }
 
     /// `count` packets; `network` gives each index its delay in microseconds, or loses it.
-    fn stream(&self, count: u32, first: (u32, u32), mut network: impl FnMut(u32) -> Option<u64>) -> Vec<Flight> {
+    fn stream(
+        &self,
+        count: u32,
+        first: (u32, u32),
+        mut network: impl FnMut(u32) -> Option<u64>,
+    ) -> Vec<Flight> {
         let (seq, timestamp) = first;
         let sent = |i: u32| u64::from(i) * 20 * MS;
         let flights = (0..count).filter_map(|i| Some((i, network(i)?)));
@@ -172,8 +177,10 @@ fn duplicates_and_reordering_change_nothing_once_the_delay_has_grown() {
     for seed in 0..10 {
         let mut noise = Lcg::new(seed + 40);
         let mut sim = Sim::new();
-        let mut flights = sim.stream(3000, (65_500, u32::MAX - 9600), |_| Some(u64::from(noise.below(45)) * MS));
-        let again: Vec<_> = flights.iter().step_by(3).map(|(at, packet)| (at + 7 * MS, packet.clone())).collect();
+        let mut flights =
+            sim.stream(3000, (65_500, u32::MAX - 9600), |_| Some(u64::from(noise.below(45)) * MS));
+        let again: Vec<_> =
+            flights.iter().step_by(3).map(|(at, packet)| (at + 7 * MS, packet.clone())).collect();
         let copies = again.len() as u64;
         flights.extend(again);
         sim.run(flights, 59_900 * MS, TICK);
@@ -191,7 +198,8 @@ fn duplicates_and_reordering_change_nothing_once_the_delay_has_grown() {
 fn the_delay_comes_down_again_when_the_network_calms_down() {
     let mut sim = Sim::new();
     let mut noise = Lcg::new(3);
-    let flights = sim.stream(3000, (0, 0), |i| Some(if i < 500 { u64::from(noise.below(120)) * MS } else { 0 }));
+    let flights =
+        sim.stream(3000, (0, 0), |i| Some(if i < 500 { u64::from(noise.below(120)) * MS } else { 0 }));
     sim.run(flights, 60_040 * MS, TICK);
     assert!(sim.longest(2000) <= 40, "{} ms", sim.longest(2000));
     let guessed_late = sim.heard.decoded.iter().filter(|(i, _)| *i >= 500).count();
