@@ -1,2 +1,5 @@
-//! app
-fn main() {}
+//! `snug`: the window and the command line. All of it is in the library `app`.
+
+fn main() -> std::process::ExitCode {
+    app::cli::main()
+}

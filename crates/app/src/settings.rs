@@ -1,0 +1,168 @@
+//! What is remembered between runs: one JSON file in the user's configuration folder.
+//!
+//! Whether the microphone was muted or the camera off is not remembered: a call that starts silent
+//! because of a button pressed last week surprises; `--muted` and `--camera-off` ask for it.
+
+use anyhow::{Context as _, Result};
+use media::{CameraUse, MicUse, SpeakerUse};
+use serde::{Deserialize, Serialize};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A settings file larger than this is not ours.
+const MAX_BYTES: u64 = 256 * 1024;
+
+/// The choices.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// How the others see us.
+    pub name: String,
+    /// The room last entered.
+    pub room: String,
+    /// The server; empty means one inside this program.
+    pub server: String,
+    /// The camera.
+    pub camera: CameraUse,
+    /// The microphone.
+    pub mic: MicUse,
+    /// The speaker.
+    pub speaker: SpeakerUse,
+    /// The window's inner size, in points.
+    pub window: Option<(f32, f32)>,
+}
+
+/// The file that holds them.
+#[derive(Clone, Debug)]
+pub struct SettingsFile {
+    path: PathBuf,
+}
+
+impl SettingsFile {
+    /// The user's own; `None` on a system without a home folder.
+    pub fn of_user() -> Option<Self> {
+        let dirs = directories::ProjectDirs::from("", "", "snug")?;
+        Some(Self::at(dirs.config_dir().join("settings.json")))
+    }
+
+    /// A file somewhere else.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Reads them. A file that is missing gives the defaults; one that is broken does too, and is renamed
+    /// to `….broken` so that nothing in it is lost.
+    pub fn load(&self) -> Settings {
+        match read(&self.path) {
+            Ok(settings) => settings.checked(),
+            Err(error) if is_missing(&error) => Settings::default(),
+            Err(error) => {
+                let aside = self.path.with_extension("json.broken");
+                tracing::warn!(path = %self.path.display(), "settings set aside: {error:#}");
+                if let Err(error) = std::fs::rename(&self.path, &aside) {
+                    tracing::warn!(path = %aside.display(), "could not set them aside: {error}");
+                }
+                Settings::default()
+            }
+        }
+    }
+
+    /// Writes them, so that a crash leaves either the old file or the new one.
+    pub fn save(&self, settings: &Settings) -> Result<()> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let write = || -> Result<()> {
+            std::fs::create_dir_all(folder)?;
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            serde_json::to_writer_pretty(&mut file, settings)?;
+            file.write_all(b"\n")?;
+            file.as_file().sync_all()?;
+            file.persist(&self.path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("cannot write the settings {}", self.path.display()))
+    }
+}
+
+impl Settings {
+    /// A window size that no screen has is forgotten.
+    fn checked(mut self) -> Self {
+        let sane = |side: f32| (100.0..=16_000.0).contains(&side);
+        self.window = self.window.filter(|(width, height)| sane(*width) && sane(*height));
+        self
+    }
+}
+
+fn read(path: &Path) -> Result<Settings> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MAX_BYTES).read_to_string(&mut text)?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn what_is_saved_is_read_back() {
+        let folder = folder();
+        let file = SettingsFile::at(folder.path().join("deep/settings.json"));
+        assert_eq!(file.load(), Settings::default());
+        let settings = Settings {
+            name: "Ann ❤".into(),
+            room: "tea".into(),
+            server: "https://call.example".into(),
+            camera: CameraUse::Device("/dev/video2".into()),
+            mic: MicUse::None,
+            speaker: SpeakerUse::Default,
+            window: Some((1280.0, 720.0)),
+        };
+        file.save(&settings).unwrap();
+        assert_eq!(file.load(), settings);
+        file.save(&Settings::default()).unwrap();
+        assert_eq!(file.load(), Settings::default());
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("deep")).unwrap().count(),
+            1,
+            "no temporary file stays"
+        );
+    }
+
+    #[test]
+    fn a_broken_file_is_set_aside() {
+        for broken in [&b"{\"name\": \"An"[..], b"3", b"", b"\xff\xfe", b"{\"name\": 3}"] {
+            let folder = folder();
+            let path = folder.path().join("settings.json");
+            std::fs::write(&path, broken).unwrap();
+            assert_eq!(SettingsFile::at(&path).load(), Settings::default());
+            assert!(!path.exists());
+            assert_eq!(std::fs::read(folder.path().join("settings.json.broken")).unwrap(), broken);
+        }
+    }
+
+    #[test]
+    fn unknown_fields_and_missing_ones_are_fine() {
+        let folder = folder();
+        let path = folder.path().join("settings.json");
+        std::fs::write(&path, r#"{"name":"Ann","of_the_future":[1],"window":[1,9e30]}"#).unwrap();
+        let settings = SettingsFile::at(&path).load();
+        assert_eq!((settings.name.as_str(), settings.window), ("Ann", None));
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_an_error_with_its_path() {
+        let folder = folder();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let file = SettingsFile::at(folder.path().join("file/settings.json"));
+        let error = file.save(&Settings::default()).unwrap_err().to_string();
+        assert!(error.contains("file/settings.json"), "{error}");
+    }
+}

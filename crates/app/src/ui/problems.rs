@@ -1,0 +1,64 @@
+//! What went wrong, as lines one can act on and put away.
+
+use super::controls;
+use super::icons::{self, Icon};
+use super::theme;
+use call::{About, Command, Problem};
+use eframe::egui::{Button, CornerRadius, Label, Margin, RichText, Sense, Stroke, Ui, vec2};
+
+/// What a line's button asks of the view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Open the device menus.
+    Devices,
+}
+
+/// Shows them one under the other. Commands go to `out`; a wish comes back.
+pub fn show(
+    ui: &mut Ui,
+    problems: &[Problem],
+    devices_at_hand: bool,
+    out: &mut Vec<Command>,
+) -> Option<Wish> {
+    let mut wish = None;
+    for problem in problems {
+        let frame = eframe::egui::Frame::new()
+            .fill(theme::CARD)
+            .stroke(Stroke::new(1.0, theme::WARNING.gamma_multiply(0.45)))
+            .corner_radius(CornerRadius::same(theme::ROUNDING))
+            .inner_margin(Margin::symmetric(12, 6));
+        frame.show(ui, |ui| {
+            ui.horizontal(|ui| {
+                let (rect, _) = ui.allocate_exact_size(vec2(18.0, 18.0), Sense::hover());
+                icons::paint(ui.painter(), Icon::Warning, rect, theme::WARNING);
+                controls::from_right(ui, |ui| {
+                    if controls::bare(ui, Icon::Close, "Dismiss").clicked() {
+                        out.push(Command::Dismiss { problem: problem.id });
+                    }
+                    wish = wish.or(action(ui, problem.about, devices_at_hand, out));
+                    ui.with_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center), |ui| {
+                        ui.add(Label::new(RichText::new(&problem.text).size(14.0)).wrap());
+                    });
+                });
+            });
+        });
+    }
+    wish
+}
+
+fn action(ui: &mut Ui, about: About, devices_at_hand: bool, out: &mut Vec<Command>) -> Option<Wish> {
+    let small = |text: &str| Button::new(RichText::new(text).size(theme::SMALL)).min_size(vec2(0.0, 28.0));
+    match about {
+        About::Camera | About::Mic | About::Speaker => {
+            let asked = !devices_at_hand && ui.add(small("Choose another")).clicked();
+            asked.then_some(Wish::Devices)
+        }
+        About::Connection => {
+            if ui.add(small("Try again")).clicked() {
+                out.push(Command::RestartIce);
+            }
+            None
+        }
+        About::Server | About::Command => None,
+    }
+}

@@ -1,0 +1,270 @@
+//! The window's frame around the view: it hands the snapshot in, and carries out what comes out.
+
+use super::errands::{Errands, Kit, News, Order};
+use super::video::Gpu;
+use super::{View, theme};
+use crate::cli::Start;
+use crate::host::Links;
+use crate::settings::{Settings, SettingsFile};
+use anyhow::{Result, anyhow};
+use call::{About, Call, Command, Config, Display, Event, Phase, Problem, Snapshot};
+use eframe::egui::{self, Ui, ViewportBuilder};
+use eframe::{NativeOptions, Renderer};
+use tokio::sync::{mpsc, watch};
+
+/// Opens the window and stays until it is closed. With a `start`, the call begins at once.
+pub fn run(start: Option<Start>, settings: Settings, file: Option<SettingsFile>) -> Result<()> {
+    let config = start.as_ref().map_or_else(|| config(&settings), |start| start.config.clone());
+    let (call, events) = Call::start(config);
+    let (width, height) = settings.window.unwrap_or((1120.0, 680.0));
+    let viewport = ViewportBuilder::default()
+        .with_title("Snug")
+        .with_app_id("snug")
+        .with_inner_size([width, height])
+        .with_min_inner_size([480.0, 360.0]);
+    let options =
+        NativeOptions { viewport, renderer: Renderer::Glow, dithering: false, ..NativeOptions::default() };
+    let make = move |cc: &eframe::CreationContext<'_>| -> Result<Box<dyn eframe::App>, Box<dyn std::error::Error + Send + Sync>> {
+        theme::apply(&cc.egui_ctx);
+        let gpu = cc.gl.is_some().then(Gpu::default);
+        Ok(Box::new(Shell::new(&cc.egui_ctx, call, events, gpu, start, settings, file)?))
+    };
+    eframe::run_native("snug", options, Box::new(make)).map_err(|error| {
+        anyhow!("cannot open a window ({error}): without a display, use `snug join ROOM --headless` or `snug demo`")
+    })
+}
+
+fn config(settings: &Settings) -> Config {
+    Config {
+        camera: settings.camera.clone(),
+        mic: settings.mic.clone(),
+        speaker: settings.speaker.clone(),
+        muted: false,
+        camera_off: false,
+        display: Display::Window,
+    }
+}
+
+struct Shell {
+    view: View,
+    snapshot: watch::Receiver<Snapshot>,
+    /// Dropped before the errands: it takes leave from the server that runs there.
+    call: Call,
+    errands: Errands,
+    gpu: Option<Gpu>,
+    settings: Settings,
+    file: Option<SettingsFile>,
+    /// Of the server inside, once it runs.
+    links: Option<Links>,
+    /// Waits for the server inside: room and name.
+    waiting: Option<(String, String)>,
+    troubles: Troubles,
+}
+
+impl Shell {
+    fn new(
+        ctx: &egui::Context,
+        call: Call,
+        events: mpsc::Receiver<Event>,
+        gpu: Option<Gpu>,
+        start: Option<Start>,
+        settings: Settings,
+        file: Option<SettingsFile>,
+    ) -> Result<Self> {
+        let (stats, time) = start.as_ref().map_or((None, None), |start| (start.stats.clone(), start.time));
+        let kit =
+            Kit { ctx: ctx.clone(), snapshot: call.snapshot(), events, file: file.clone(), stats, time };
+        let mut shell = Self {
+            view: View::new(&settings, gpu.clone()),
+            snapshot: call.snapshot(),
+            call,
+            errands: Errands::start(kit)?,
+            gpu,
+            settings,
+            file,
+            links: None,
+            waiting: None,
+            troubles: Troubles::default(),
+        };
+        if let Some(Start { server, room, name, .. }) = start {
+            shell.view.form.room.clone_from(&room);
+            shell.view.form.name.clone_from(&name);
+            shell.join(server.unwrap_or_default(), room, name);
+        }
+        Ok(shell)
+    }
+
+    /// The engine's snapshot, with our own troubles and links that others can open.
+    fn to_draw(&mut self) -> Snapshot {
+        let mut snapshot = self.snapshot.borrow_and_update().clone();
+        if let Some(links) = &self.links {
+            match &mut snapshot.phase {
+                Phase::InRoom { link, .. } | Phase::Reconnecting { link, .. } => *link = links.shared(link),
+                Phase::Lobby | Phase::Joining { .. } => {}
+            }
+        }
+        if let (Some((room, _)), Phase::Lobby) = (&self.waiting, &snapshot.phase) {
+            snapshot.phase = Phase::Joining { room: room.clone() };
+        }
+        snapshot.problems.extend(self.troubles.problems.iter().cloned());
+        snapshot
+    }
+
+    /// The one place where what the user asked for is done.
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Join { server, room, name } => {
+                self.remember(|settings| {
+                    (settings.name, settings.room, settings.server) =
+                        (name.clone(), room.clone(), server.clone());
+                });
+                self.join(server, room, name);
+            }
+            Command::Leave => {
+                if self.waiting.take().is_none() {
+                    self.command(Command::Leave);
+                }
+            }
+            Command::Camera { source } => {
+                self.remember(|settings| settings.camera = source.clone());
+                self.command(Command::Camera { source });
+            }
+            Command::Mic { source } => {
+                self.remember(|settings| settings.mic = source.clone());
+                self.command(Command::Mic { source });
+            }
+            Command::Speaker { sink } => {
+                self.remember(|settings| settings.speaker = sink.clone());
+                self.command(Command::Speaker { sink });
+            }
+            Command::Dismiss { problem } => {
+                if !self.troubles.dismiss(problem) {
+                    self.command(Command::Dismiss { problem });
+                }
+            }
+            Command::Mute { .. } | Command::CameraOff { .. } | Command::Chat { .. } | Command::RestartIce => {
+                self.command(command);
+            }
+        }
+    }
+
+    /// Joins; over the server inside when no other is named.
+    fn join(&mut self, server: String, room: String, name: String) {
+        if !server.is_empty() {
+            self.command(Command::Join { server, room, name });
+        } else if let Some(links) = &self.links {
+            let server = links.address.clone();
+            self.command(Command::Join { server, room, name });
+        } else if self.errands.order(Order::Host) {
+            self.waiting = Some((room, name));
+        } else {
+            self.troubles.add(About::Server, "Snug is busy: press Join again in a moment".into());
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        if let Err(refused) = self.call.command(command) {
+            self.troubles.add(About::Command, format!("{refused}: try again in a moment"));
+        }
+    }
+
+    fn remember(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        if !self.errands.order(Order::Save(Box::new(self.settings.clone()))) {
+            tracing::warn!("settings are written at the end only: too many changes at once");
+        }
+    }
+
+    fn take_news(&mut self) {
+        while let Some(news) = self.errands.news() {
+            match news {
+                News::Host(links) => {
+                    self.links = Some(links);
+                    if let Some((room, name)) = self.waiting.take() {
+                        self.join(String::new(), room, name);
+                    }
+                }
+                News::NoHost(why) => {
+                    self.waiting = None;
+                    self.troubles.add(About::Server, why);
+                }
+                News::Trouble(why) => self.troubles.add(About::Command, why),
+            }
+        }
+    }
+}
+
+impl eframe::App for Shell {
+    fn logic(&mut self, _ctx: &egui::Context, _frame: &mut eframe::Frame) {
+        self.take_news();
+    }
+
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        let snapshot = self.to_draw();
+        for command in self.view.ui(ui, &snapshot) {
+            self.carry_out(command);
+        }
+        let full =
+            ui.input(|input| input.viewport().fullscreen.or(input.viewport().maximized).unwrap_or(false));
+        if !full {
+            let size = ui.ctx().content_rect().size();
+            self.settings.window = Some((size.x, size.y));
+        }
+    }
+
+    fn clear_color(&self, _visuals: &egui::Visuals) -> [f32; 4] {
+        theme::GROUND.to_normalized_gamma_f32()
+    }
+
+    fn on_exit(&mut self, gl: Option<&eframe::glow::Context>) {
+        if let (Some(gpu), Some(gl)) = (&self.gpu, gl) {
+            gpu.free(gl);
+        }
+        if let Some(Err(error)) = self.file.as_ref().map(|file| file.save(&self.settings)) {
+            tracing::error!("{error:#}");
+        }
+    }
+}
+
+/// Problems of the window's own, shown among the engine's. Their ids count down, the engine's count up.
+#[derive(Default)]
+struct Troubles {
+    problems: Vec<Problem>,
+    made: u64,
+}
+
+impl Troubles {
+    /// overflow: the oldest goes.
+    fn add(&mut self, about: About, text: String) {
+        self.problems.retain(|problem| problem.about != about);
+        if self.problems.len() == Snapshot::MAX_PROBLEMS {
+            self.problems.remove(0);
+        }
+        self.problems.push(Problem { id: u64::MAX - self.made, about, text });
+        self.made += 1;
+    }
+
+    /// Whether it was one of these.
+    fn dismiss(&mut self, id: u64) -> bool {
+        let before = self.problems.len();
+        self.problems.retain(|problem| problem.id != id);
+        self.problems.len() != before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_takes_the_place_of_one_about_the_same() {
+        let mut troubles = Troubles::default();
+        troubles.add(About::Server, "first".into());
+        troubles.add(About::Command, "other".into());
+        troubles.add(About::Server, "second".into());
+        let texts: Vec<_> = troubles.problems.iter().map(|problem| problem.text.as_str()).collect();
+        assert_eq!(texts, ["other", "second"]);
+        let id = troubles.problems[0].id;
+        assert!(troubles.dismiss(id) && !troubles.dismiss(id) && !troubles.dismiss(1));
+    }
+}

@@ -1,0 +1,118 @@
+//! The panel beside the stage: chat, or the device menus.
+
+use super::controls;
+use super::icons::Icon;
+use super::theme;
+use call::{ChatLine, Command, Snapshot};
+use eframe::egui::{Label, RichText, ScrollArea, TextEdit, Ui};
+
+/// Which one is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    /// Neither.
+    #[default]
+    Closed,
+    /// What was said.
+    Chat,
+    /// Cameras, microphones, speakers.
+    Devices,
+}
+
+/// What the panel keeps while the window lives.
+#[derive(Debug, Default)]
+pub struct Panel {
+    /// Which one is open.
+    pub side: Side,
+    draft: String,
+    /// Lines read so far.
+    seen: usize,
+    focus_draft: bool,
+}
+
+impl Panel {
+    /// Opens one, or closes it when it is open.
+    pub fn toggle(&mut self, side: Side) {
+        self.side = if self.side == side { Side::Closed } else { side };
+        self.focus_draft = self.side == Side::Chat;
+    }
+
+    /// Whether something was said that has not been looked at.
+    pub fn has_news(&self, chat: &[ChatLine]) -> bool {
+        chat.len() > self.seen
+    }
+
+    /// Draws what is open.
+    pub fn show(&mut self, ui: &mut Ui, snapshot: &Snapshot, statistics: &mut bool, out: &mut Vec<Command>) {
+        let title = match self.side {
+            Side::Closed => return,
+            Side::Chat => "Chat",
+            Side::Devices => "Devices",
+        };
+        ui.horizontal(|ui| {
+            ui.heading(title);
+            controls::from_right(ui, |ui| {
+                if controls::bare(ui, Icon::Close, "Close").clicked() {
+                    self.side = Side::Closed;
+                }
+            });
+        });
+        ui.add_space(4.0);
+        match self.side {
+            Side::Closed => {}
+            Side::Chat => self.chat(ui, &snapshot.chat, out),
+            Side::Devices => {
+                controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
+                ui.add_space(8.0);
+                let width = ui.available_width();
+                controls::meter(ui, snapshot.me.mic_level, snapshot.me.muted, width);
+                ui.add_space(8.0);
+                ui.checkbox(statistics, "Show statistics (S)");
+            }
+        }
+    }
+
+    fn chat(&mut self, ui: &mut Ui, chat: &[ChatLine], out: &mut Vec<Command>) {
+        // The engine forgets old lines; then all there are have been seen.
+        self.seen = chat.len();
+        let field_height = 46.0;
+        let height = (ui.available_height() - field_height).max(40.0);
+        ScrollArea::vertical().max_height(height).auto_shrink(false).stick_to_bottom(true).show(ui, |ui| {
+            if chat.is_empty() {
+                ui.add(
+                    Label::new(
+                        RichText::new(
+                            "Nothing was said yet. What you write here goes to everybody in the room.",
+                        )
+                        .color(theme::FAINT),
+                    )
+                    .wrap(),
+                );
+            }
+            for line in chat {
+                let color = if line.from.is_none() { theme::ACCENT } else { theme::FAINT };
+                let name = if line.from.is_none() { "You" } else { &line.name };
+                ui.label(RichText::new(name).size(theme::SMALL).color(color));
+                ui.add_space(-6.0);
+                ui.add(Label::new(&line.text).wrap().selectable(true));
+                ui.add_space(4.0);
+            }
+        });
+        let edit = TextEdit::singleline(&mut self.draft)
+            .hint_text("Write to everybody")
+            .char_limit(2000)
+            .margin(eframe::egui::vec2(10.0, 8.0))
+            .desired_width(f32::INFINITY);
+        let response = ui.add(edit);
+        if std::mem::take(&mut self.focus_draft) {
+            response.request_focus();
+        }
+        let sent = response.lost_focus() && ui.input(|input| input.key_pressed(eframe::egui::Key::Enter));
+        if sent {
+            let text = std::mem::take(&mut self.draft);
+            if !text.trim().is_empty() {
+                out.push(Command::Chat { text: text.trim().to_owned() });
+            }
+            response.request_focus();
+        }
+    }
+}
