@@ -166,11 +166,10 @@ impl Peer {
 
     /// Statistics now. Waits for no network.
     pub async fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
-        stats.transport = TransportStats { connection_state: self.state(), ..Default::default() };
+        let mut transport = TransportStats { connection_state: self.state(), ..Default::default() };
         if let Some(connection) = self.shared.connection.get() {
             let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
-            stats.transport.read(&report);
+            transport.read(&report);
         }
         let wires = &self.shared.wires;
         let slot = |door: &gate::Door, paced: u64| SlotState {
@@ -178,9 +177,11 @@ impl Peer {
             discarded: door.dropped() + paced,
         };
         let counts = tap::lock(&wires.counts);
-        stats.audio = KindStats::of(Kind::Audio, &counts, slot(&wires.audio, 0));
-        stats.video = KindStats::of(Kind::Video, &counts, slot(&wires.video, wires.pace.dropped()));
-        stats
+        Stats {
+            transport,
+            audio: KindStats::of(Kind::Audio, &counts, slot(&wires.audio, 0)),
+            video: KindStats::of(Kind::Video, &counts, slot(&wires.video, wires.pace.dropped())),
+        }
     }
 
     /// Closes the connection and waits until its sockets are gone. Nothing is sent to the other side's

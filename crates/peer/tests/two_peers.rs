@@ -47,6 +47,17 @@ async fn media_goes_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joining_waits_for_no_timer() {
+    let started = std::time::Instant::now();
+    let pair = Pair::call().await;
+    let took = started.elapsed();
+    println!("from nothing to connected on both sides: {took:?}");
+    // The stack's own waits for better candidates would make it 1.6 s.
+    assert!(took < Duration::from_millis(1_000), "{took:?}");
+    drop(pair);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn offers_that_cross_converge() {
     let pair = Pair::new();
     pair.a.peer.negotiate().unwrap();

@@ -1,5 +1,11 @@
 //! Two peers in one process, joined by a signaling that delivers everything in order.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "each test file uses a part of it, and a test may fail anywhere"
+)]
 
 use bytes::Bytes;
 use peer::{ConnectionState, Encoded, Full, Kind, Peer, PeerConfig, PeerEvent, RtpIn, SourceWriter};
