@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 /// Sockets of one connection at most.
-const MAX: usize = 16;
+const MAX: usize = 8;
 
 /// All addresses of this machine that another one may reach; the loopback only where there is no other, so
 /// that two programs on a machine without a network find each other.

@@ -29,6 +29,11 @@ const NACK_EVERY: Duration = Duration::from_millis(25);
 const NACK_TRIES: u16 = 5;
 /// Packets kept to be sent again: four seconds at 2 Mb/s.
 const KEPT_PACKETS: u16 = 1024;
+/// How often all untried pairs are checked (RFC 8445's pace; the stack's own is 200 ms, which a join waits
+/// for), and how often before a pair is given up: 5 s.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+const CHECKS: u16 = 100;
+
 /// What the interceptors share with the rest.
 #[derive(Clone)]
 pub(crate) struct Wires {
@@ -94,6 +99,7 @@ fn settings(relay_only: bool, mdns: MulticastDnsMode) -> SettingEngine {
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(200)))
         .with_relay_acceptance_min_wait(Some(relay_wait))
+        .with_ice_connection_attempts(Some(CHECK_EVERY), Some(CHECKS))
         .with_answering_dtls_role(RTCDtlsRole::Server)
         .with_discard_local_candidates_during_ice_restart(true)
         .with_multicast_dns_mode(mdns)
