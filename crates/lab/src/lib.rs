@@ -3,10 +3,23 @@
 //!
 //! - [`mark`]: clips whose pictures carry their number; [`tone`]: sounds and how to find them again.
 //! - [`y4m`]: reads what Snug shows.
+//! - [`link`]: two hosts and a bad network between them (Linux); [`probe`]: the simplest measure of it.
+//! - [`browser`]: drives Chromium.
+//! - [`quick`]: the bench, over [`delay`] and [`procs`] (Linux).
 //!
-//! Nothing here starts a thread, but the link's driver, which its [`Drop`] joins.
+//! Threads: "link" carries packets and "browser stderr" keeps what a browser complains of; the handle of
+//! each joins it when dropped.
 
+pub mod browser;
+pub mod delay;
+#[cfg(target_os = "linux")]
+pub mod link;
 pub mod mark;
+pub mod probe;
+#[cfg(target_os = "linux")]
+pub mod procs;
+#[cfg(target_os = "linux")]
+pub mod quick;
 mod scene;
 pub mod tone;
 pub mod y4m;

@@ -1,2 +1,101 @@
-//! lab
-fn main() {}
+//! The bench's command line.
+
+#[cfg(target_os = "linux")]
+#[path = "main/quick.rs"]
+mod quick;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use lab::mark::{Clip, Colour, write_clip};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Measures calls.
+#[derive(Parser)]
+#[command(name = "lab")]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Write a marked clip (y4m).
+    Clip {
+        /// Where to.
+        out: PathBuf,
+        /// How long it is before it starts again.
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+        /// Pixels across.
+        #[arg(long, default_value_t = 640)]
+        width: u32,
+        /// Pixels down.
+        #[arg(long, default_value_t = 360)]
+        height: u32,
+        /// Pictures a second.
+        #[arg(long, default_value_t = 30)]
+        fps: u32,
+        /// red, green, blue, yellow, magenta or cyan: what tells it from other clips.
+        #[arg(long, default_value = "green")]
+        colour: Colour,
+    },
+    /// Write a tone (wav).
+    Tone {
+        /// Where to.
+        out: PathBuf,
+        /// Its frequency.
+        #[arg(long, default_value_t = 440.0)]
+        hertz: f32,
+        /// How long it is.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f32,
+    },
+    /// Snug to Snug against Chromium to Chromium over the same link: one table, in Markdown. Needs root.
+    #[cfg(target_os = "linux")]
+    Quick(quick::Args),
+    /// Send datagrams back to where they come from.
+    Echo {
+        /// Where to listen.
+        at: SocketAddr,
+    },
+    /// Say how many milliseconds datagrams take to an `echo` and back.
+    Ping {
+        /// Where the `echo` listens.
+        to: SocketAddr,
+        /// How many.
+        #[arg(long, default_value_t = 10)]
+        count: u64,
+        /// How long to wait for each.
+        #[arg(long, default_value_t = 1000)]
+        patience_ms: u64,
+    },
+}
+
+fn main() -> Result<()> {
+    match Args::parse().what {
+        What::Clip { out, seconds, width, height, fps, colour } => {
+            let clip = Clip { width, height, fps, frames: fps * seconds, colour };
+            write_clip(&out, &clip).with_context(|| format!("{} cannot be written", out.display()))
+        }
+        What::Tone { out, hertz, seconds } => lab::tone::write_wav(&out, hertz, seconds)
+            .with_context(|| format!("{} cannot be written", out.display())),
+        #[cfg(target_os = "linux")]
+        What::Quick(args) => quick::main(&args),
+        What::Echo { at } => {
+            let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}"))?;
+            println!("ready");
+            Ok(lab::probe::echo(&socket)?)
+        }
+        What::Ping { to, count, patience_ms } => {
+            for trip in lab::probe::round_trips(to, count, Duration::from_millis(patience_ms))? {
+                match trip {
+                    Some(took) => println!("{:.3}", took.as_secs_f64() * 1000.0),
+                    None => println!("lost"),
+                }
+            }
+            Ok(())
+        }
+    }
+}

@@ -55,8 +55,7 @@ pub enum Colour {
 
 impl Colour {
     /// Each of them.
-    pub const ALL: [Self; 6] =
-        [Self::Red, Self::Green, Self::Blue, Self::Yellow, Self::Magenta, Self::Cyan];
+    pub const ALL: [Self; 6] = [Self::Red, Self::Green, Self::Blue, Self::Yellow, Self::Magenta, Self::Cyan];
 
     /// Chroma (U, V) of the field.
     fn chroma(self) -> [u8; 2] {
@@ -181,7 +180,8 @@ pub fn read_mark(picture: &I420) -> Option<Mark> {
     }
     let number = word >> 8;
     let chroma_size = (picture.chroma_width(), picture.chroma_height());
-    let field = [u, v].map(|plane| mean(plane, chroma_size, FIELD, 0) / 2.0 + mean(plane, chroma_size, FIELD, 1) / 2.0);
+    let field = [u, v]
+        .map(|plane| mean(plane, chroma_size, FIELD, 0) / 2.0 + mean(plane, chroma_size, FIELD, 1) / 2.0);
     let colour = nearest(field)?;
     (checksum(number) == word & 0xff).then_some(Mark { number, colour })
 }

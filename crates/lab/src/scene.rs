@@ -163,7 +163,11 @@ fn shelf(x: f32, y: f32) -> Yuv {
     let edge = (x * 26.0).rem_euclid(1.0);
     let shade = if edge < 0.12 { -35.0 } else { 12.0 * (within * 30.0).sin() };
     let tint = hash(book, board);
-    [luma(50.0 + 120.0 * tint + shade), (108.0 + 40.0 * hash(book, board + 9.0)) as u8, (110.0 + 45.0 * tint) as u8]
+    [
+        luma(50.0 + 120.0 * tint + shade),
+        (108.0 + 40.0 * hash(book, board + 9.0)) as u8,
+        (110.0 + 45.0 * tint) as u8,
+    ]
 }
 
 fn inside(x: f32, y: f32, centre: (f32, f32), radii: (f32, f32)) -> f32 {
@@ -217,7 +221,8 @@ mod tests {
         let (one, two) = (scene.frame(100), scene.frame(110));
         assert_eq!(read_mark(&one), Some(Mark { number: 100, colour: Colour::Green }));
         assert_eq!(read_mark(&two), Some(Mark { number: 110, colour: Colour::Green }));
-        let changed = one.planes()[0].iter().zip(two.planes()[0]).filter(|(a, b)| a.abs_diff(**b) > 12).count();
+        let changed =
+            one.planes()[0].iter().zip(two.planes()[0]).filter(|(a, b)| a.abs_diff(**b) > 12).count();
         assert!(changed > 640 * 360 / 50, "{changed} pixels moved");
     }
 

@@ -105,7 +105,10 @@ mod tests {
         data.extend(b"FRAME\n\x01\x02");
         let mut reader = Reader::new(&data[..]).unwrap();
         let first = reader.next_frame().unwrap().unwrap();
-        assert_eq!((first.at_us, first.picture.packed()), (Some(1_700_000_000_000_001), &[1, 2, 3, 4, 5, 6][..]));
+        assert_eq!(
+            (first.at_us, first.picture.packed()),
+            (Some(1_700_000_000_000_001), &[1, 2, 3, 4, 5, 6][..])
+        );
         assert_eq!(reader.next_frame().unwrap().unwrap().at_us, None);
         assert!(reader.next_frame().unwrap().is_none(), "the last picture is cut short");
     }

@@ -1,0 +1,115 @@
+//! Two Chromiums with the guest's page, driven as a person drives it.
+
+use super::server::Server;
+use super::{Figures, Seen, Stage};
+use crate::browser::{Browser, Metrics, Options, Page};
+use crate::delay::{Sighting, delays};
+use crate::link::Host;
+use crate::mark::MARK_JS;
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::time::Duration;
+
+const WATCH_JS: &str = include_str!("watch.js");
+const PATIENCE: Duration = Duration::from_secs(30);
+const WINDOW: Metrics = Metrics { width: 1280, height: 720, scale: 1.0, mobile: false };
+
+/// What `lab.stop()` of watch.js gives.
+#[derive(Deserialize)]
+struct Samples {
+    origin: f64,
+    own: Vec<Sample>,
+    other: Vec<Sample>,
+    width: u32,
+    height: u32,
+}
+
+/// Frame number or -1, ms presented, ms captured, pictures so far.
+type Sample = (i64, f64, Option<f64>, u64);
+
+impl Samples {
+    fn sightings(&self, samples: &[Sample], time: impl Fn(&Sample) -> f64) -> Vec<Sighting> {
+        let readable =
+            samples.iter().filter_map(|sample| Some((u32::try_from(sample.0).ok()?, time(sample))));
+        let sighting = |(number, ms)| Sighting { number, at_us: ((self.origin + ms) * 1000.0) as u64 };
+        readable.map(sighting).collect()
+    }
+
+    /// When the camera took them.
+    fn source(&self) -> Vec<Sighting> {
+        self.sightings(&self.own, |(_, presented, captured, _)| captured.unwrap_or(*presented))
+    }
+
+    /// When the other's pictures were handed to the screen.
+    fn shown(&self) -> Vec<Sighting> {
+        self.sightings(&self.other, |(_, presented, ..)| *presented)
+    }
+
+    fn frames_per_second(&self) -> Option<f64> {
+        let (first, last) = (self.other.first()?, self.other.last()?);
+        Some((last.3 - first.3) as f64 * 1000.0 / (last.1 - first.1))
+    }
+}
+
+struct End {
+    browser: Browser,
+    page: Page,
+}
+
+pub(super) async fn call(stage: &Stage) -> Result<Figures> {
+    let server = Server::start(stage).await?;
+    let first = End::open(stage, &server.url, Host::First).await?;
+    first.page.click("#join").await?;
+    first.page.wait_for("!!snug.room", PATIENCE).await?;
+    let second = End::open(stage, &server.url, Host::Second).await?;
+    second.page.click("#join").await?;
+    let join = second.page.wait_value("lab.joinMs()", PATIENCE).await?;
+    first.page.wait_for("lab.joinMs() !== null", PATIENCE).await?;
+    tokio::time::sleep(stage.plan.settle).await;
+    for end in [&first, &second] {
+        end.page.evaluate("lab.start()").await?;
+    }
+    tokio::time::sleep(stage.plan.sample).await;
+    let (one, two) = (first.samples().await?, second.samples().await?);
+    // From here on no page reads its pictures: that is no part of a call.
+    let cost = stage.cost([first.browser.pid(), second.browser.pid()]).await?;
+    let mut both = delays(&one.source(), &two.shown());
+    both.extend(delays(&two.source(), &one.shown()));
+    let rates = one.frames_per_second().zip(two.frames_per_second()).context("no picture was shown")?;
+    let seen = Seen {
+        join_ms: join.as_f64().context("the page's join time is no number")?,
+        delays: both,
+        frames_per_second: f64::midpoint(rates.0, rates.1),
+        size: (two.width, two.height),
+    };
+    stage.figures(&seen, &cost)
+}
+
+impl End {
+    /// A browser in a host, the page loaded, camera and microphone running: ready for the click.
+    async fn open(stage: &Stage, url: &str, host: Host) -> Result<Self> {
+        let options = Options {
+            video: Some(stage.clip.clone()),
+            audio: Some(stage.voice.clone()),
+            devices: 1,
+            allow: true,
+            namespace: Some(stage.link.namespace(host).to_owned()),
+            // Cameras are only for secure pages; https would change nothing that is measured.
+            flags: vec![format!("--unsafely-treat-insecure-origin-as-secure={url}")],
+        };
+        let browser = Browser::launch(&options).await?;
+        let page = browser.page().await?;
+        page.resize(WINDOW).await?;
+        page.before_load(&format!("{MARK_JS}\n{WATCH_JS}")).await?;
+        page.navigate(&format!("{url}/quick")).await?;
+        let ready = "snug.media.live('video') && snug.media.live('audio')
+            && document.getElementById('self-video').videoWidth > 0";
+        page.wait_for(ready, PATIENCE).await?;
+        Ok(Self { browser, page })
+    }
+
+    async fn samples(&self) -> Result<Samples> {
+        let value = self.page.evaluate("lab.stop()").await?;
+        serde_json::from_value(value).context("the page's samples cannot be read")
+    }
+}

@@ -1,0 +1,38 @@
+//! `snug-server`, run in a host of the link.
+
+use super::{SERVER_HOST, Stage};
+use anyhow::{Context, Result, bail};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A server that listens; it ends when dropped.
+pub(super) struct Server {
+    /// Its address, as a browser opens it.
+    pub(super) url: String,
+    _child: Child,
+}
+
+impl Server {
+    pub(super) async fn start(stage: &Stage) -> Result<Self> {
+        let mut command = Command::from(stage.link.command(SERVER_HOST, &stage.plan.server));
+        command.arg("--listen").arg(format!("{}:8080", SERVER_HOST.address()));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().context("cannot start snug-server")?;
+        let stdout = child.stdout.take().context("snug-server has no standard output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let listening = async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(url) = line.strip_prefix("listening on ") {
+                    return Ok(url.trim_end_matches('/').to_owned());
+                }
+            }
+            bail!("snug-server ended before it listened")
+        };
+        let url = tokio::time::timeout(Duration::from_secs(10), listening)
+            .await
+            .context("snug-server is silent")??;
+        Ok(Self { url, _child: child })
+    }
+}
