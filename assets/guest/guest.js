@@ -50,9 +50,11 @@ function drawOwn() {
   self.querySelector('.words').textContent = media.on('video') ? 'No camera' : 'Camera is off';
   self.querySelector('.muted').hidden = media.on('audio');
   const video = element('self-video');
-  if (video.srcObject !== media.view) video.srcObject = media.view;
+  // An empty stream would keep the page loading for ever.
+  const view = media.live('video') ? media.view : null;
+  if (video.srcObject !== view) video.srcObject = view;
   // Moving it in the page and a change of track each pause it in some browsers.
-  if (media.live('video')) video.play().catch(() => {});
+  if (view) video.play().catch(() => {});
 }
 
 /** The others. */
