@@ -1,7 +1,9 @@
 //! Pixels from what cameras give to I420, and from one size to another.
 
 use crate::frame::I420;
-use yuv::{BufferStoreMut, YuvConversionMode, YuvPackedImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix};
+use yuv::{
+    BufferStoreMut, YuvConversionMode, YuvPackedImage, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
+};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -152,7 +154,11 @@ pub fn fit((width, height): (u32, u32), most: (u32, u32)) -> (u32, u32) {
     let (w, h) = (u64::from(width), u64::from(height));
     let (most_w, most_h) = (u64::from(most.0), u64::from(most.1));
     let even = |side: u64| ((side & !1).max(2)) as u32;
-    if w * most_h >= h * most_w { (even(most_w), even(h * most_w / w)) } else { (even(w * most_h / h), even(most_h)) }
+    if w * most_h >= h * most_w {
+        (even(most_w), even(h * most_w / w))
+    } else {
+        (even(w * most_h / h), even(most_h))
+    }
 }
 
 /// Scales a picture to the target's size, stretching it if the shapes differ.
@@ -222,4 +228,117 @@ fn bilinear(source: &[u8], from: (usize, usize), target: &mut [u8], to: (usize, 
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    /// A smooth picture: luma runs across, chroma down.
+    fn ramp(width: u32, height: u32) -> I420 {
+        let mut picture = I420::black(width, height);
+        let (chroma, rows) = (picture.chroma_width() as usize, picture.chroma_height() as usize);
+        let [y, u, v] = picture.planes_mut();
+        for (at, sample) in y.iter_mut().enumerate() {
+            *sample = (16 + (at % width as usize) * 200 / width as usize) as u8;
+        }
+        for (at, (u, v)) in u.iter_mut().zip(v).enumerate() {
+            (*u, *v) = ((60 + at / chroma * 100 / rows) as u8, 90);
+        }
+        picture
+    }
+
+    fn furthest(a: &I420, b: &I420) -> u8 {
+        a.packed().iter().zip(b.packed()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+    }
+
+    #[test]
+    fn nv12_with_padded_rows_comes_out_as_it_went_in() {
+        for (width, height) in [(64, 48), (63, 47)] {
+            let picture = ramp(width, height);
+            let stride = 80;
+            let (w, chroma) = (width as usize, picture.chroma_width() as usize);
+            let [y, u, v] = picture.planes();
+            let mut data = Vec::new();
+            for line in y.chunks(w) {
+                data.extend_from_slice(line);
+                data.resize(data.len() + stride - w, 0);
+            }
+            for (u, v) in u.chunks(chroma).zip(v.chunks(chroma)) {
+                data.extend(u.iter().zip(v).flat_map(|(u, v)| [*u, *v]));
+                data.resize(data.len() + stride - 2 * chroma, 0);
+            }
+            let mut back = I420::black(width, height);
+            nv12(&data, stride, &mut back).unwrap();
+            assert!(back == picture);
+            assert!(nv12(&data[..data.len() - stride], stride, &mut back).is_err());
+        }
+    }
+
+    #[test]
+    fn yuyv_comes_out_as_it_went_in() {
+        let picture = ramp(64, 48);
+        let [y, u, v] = picture.planes();
+        let mut data = Vec::new();
+        for row in 0..48 {
+            for x in 0..32 {
+                let (luma, chroma) = (row * 64 + 2 * x, row / 2 * 32 + x);
+                data.extend([y[luma], u[chroma], y[luma + 1], v[chroma]]);
+            }
+            data.extend([0; 16]);
+        }
+        let mut back = I420::black(64, 48);
+        yuyv(&data, 144, &mut back).unwrap();
+        assert!(furthest(&back, &picture) <= 2);
+        assert!(yuyv(&data[..data.len() - 1], 144, &mut back).is_err());
+    }
+
+    /// 64x48, red left and blue right, made with ffmpeg's mjpeg encoder.
+    const RED_BLUE: &[u8] = include_bytes!("../tests/data/red_blue.jpg");
+
+    #[test]
+    fn a_jpeg_becomes_limited_range_and_a_cut_one_nothing() {
+        let mut jpeg = Jpeg::default();
+        let mut picture = I420::black(64, 48);
+        let mut padded = RED_BLUE.to_vec();
+        padded.extend([0; 100]);
+        jpeg.decode(&padded, &mut picture).unwrap();
+        let [y, u, v] = picture.planes();
+        let near = |a: u8, b: u8| a.abs_diff(b) <= 6;
+        let (left, right) = (24 * 64 + 8, 24 * 64 + 56);
+        let (chroma_left, chroma_right) = (12 * 32 + 4, 12 * 32 + 28);
+        assert!(near(y[left], 81) && near(u[chroma_left], 90) && near(v[chroma_left], 240));
+        assert!(near(y[right], 41) && near(u[chroma_right], 240) && near(v[chroma_right], 110));
+        for length in 0..RED_BLUE.len() {
+            assert!(jpeg.decode(&RED_BLUE[..length], &mut picture).is_err(), "{length}");
+        }
+        assert!(jpeg.decode(RED_BLUE, &mut I420::black(64, 64)).is_err());
+    }
+
+    #[test]
+    fn pictures_shrink_to_fit_and_keep_their_shape() {
+        assert_eq!(fit((640, 360), (1280, 720)), (640, 360));
+        assert_eq!(fit((1920, 1080), (1280, 720)), (1280, 720));
+        assert_eq!(fit((1440, 1080), (1280, 720)), (960, 720));
+        assert_eq!(fit((720, 1280), (1280, 720)), (404, 720));
+        assert_eq!(fit((4096, 2), (1280, 720)), (1280, 2));
+    }
+
+    #[test]
+    fn scaling_keeps_a_smooth_picture_smooth() {
+        for (from, to) in [
+            ((640, 360), (320, 180)),
+            ((640, 360), (200, 100)),
+            ((320, 180), (641, 361)),
+            ((1000, 700), (90, 66)),
+        ] {
+            let mut scaled = I420::black(to.0, to.1);
+            scale(&ramp(from.0, from.1), &mut scaled);
+            assert!(furthest(&scaled, &ramp(to.0, to.1)) <= 5, "{from:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn the_full_range_becomes_limited() {
+        let mut picture = I420::from_packed(2, 2, vec![0, 255, 128, 64, 128, 255]).unwrap();
+        limit_range(&mut picture);
+        assert_eq!(picture.packed(), [16, 235, 126, 71, 128, 240]);
+    }
+}

@@ -50,9 +50,14 @@ impl Header {
             match tag {
                 "W" => header.width = side(value)?,
                 "H" => header.height = side(value)?,
-                "F" => header.rate = rate(value).ok_or_else(|| format(std::format!("its frame rate is {value}")))?,
+                "F" => {
+                    header.rate =
+                        rate(value).ok_or_else(|| format(std::format!("its frame rate is {value}")))?
+                }
                 "C" if !matches!(value, "420" | "420jpeg" | "420mpeg2" | "420paldv") => {
-                    return Err(format(std::format!("its pixels are {value}; only 8-bit 4:2:0 can be played")));
+                    return Err(format(std::format!(
+                        "its pixels are {value}; only 8-bit 4:2:0 can be played"
+                    )));
                 }
                 "X" if value.eq_ignore_ascii_case("COLORRANGE=FULL") => header.full_range = true,
                 // Interlacing, aspect, comments: nothing to do about them.
@@ -73,9 +78,10 @@ impl Header {
 
 fn side(text: &str) -> Result<u32, Y4mError> {
     let sides = 2..=I420::MAX_SIDE;
-    text.parse().ok().filter(|side| sides.contains(side)).ok_or_else(|| {
-        format(std::format!("a side of {text} pixels; 2 to {} can be played", I420::MAX_SIDE))
-    })
+    text.parse()
+        .ok()
+        .filter(|side| sides.contains(side))
+        .ok_or_else(|| format(std::format!("a side of {text} pixels; 2 to {} can be played", I420::MAX_SIDE)))
 }
 
 /// Numerator and denominator of 1/10 to 1000 pictures a second; 0:0 stands for unknown and becomes 30.

@@ -4,11 +4,16 @@
 //! by [`Camera::use_source`] and [`Camera::set_on`], the latest wish winning, and tells what became of it
 //! by [`CameraEvent`]s.
 
+mod buffer;
 mod device;
 mod file;
+mod modes;
+mod nokhwa;
 mod pattern;
 mod source;
 mod thread;
+#[cfg(target_os = "linux")]
+mod v4l;
 
 pub use device::list;
 pub use source::CameraSource;

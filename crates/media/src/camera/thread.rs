@@ -87,7 +87,16 @@ impl Camera {
         let shared = Arc::new(Shared { wish: Mutex::new(wish), changed: Condvar::new() });
         let owned = shared.clone();
         let run = move || {
-            Worker { shared: owned, outputs, events, seen: 0, chosen: CameraUse::None, open: None, retry: None }.run();
+            Worker {
+                shared: owned,
+                outputs,
+                events,
+                seen: 0,
+                chosen: CameraUse::None,
+                open: None,
+                retry: None,
+            }
+            .run();
         };
         let thread = std::thread::Builder::new()
             .name("camera".into())

@@ -350,13 +350,17 @@ fn begins_key(part: Option<&Part>) -> bool {
 fn part(packet: RtpPacket) -> Result<Part, payload::CutShort> {
     let RtpPacket { timestamp, marker, mut payload, arrived, .. } = packet;
     if payload.is_empty() {
-        return Ok(Part { timestamp, marker: false, begins: false, begins_key: false, data: payload, arrived });
+        return Ok(Part {
+            timestamp,
+            marker: false,
+            begins: false,
+            begins_key: false,
+            data: payload,
+            arrived,
+        });
     }
     let descriptor = payload::read(&payload)?;
     let data = payload.split_off(descriptor.length);
     let begins = descriptor.begins_picture() && !data.is_empty();
     Ok(Part { timestamp, marker, begins, begins_key: begins && is_key(&data), data, arrived })
 }
-
-#[cfg(test)]
-mod tests;

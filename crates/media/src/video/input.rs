@@ -81,7 +81,9 @@ impl VideoIn {
         let thread = std::thread::Builder::new()
             .name(format!("video decoder {label}"))
             .spawn(move || worker.run())
-            .inspect_err(|error| tracing::error!(%error, label, "no thread for a decoder: no picture is shown"))
+            .inspect_err(
+                |error| tracing::error!(%error, label, "no thread for a decoder: no picture is shown"),
+            )
             .ok();
         VideoIn { inlet, shared, thread }
     }
@@ -208,7 +210,10 @@ impl Worker {
         self.freezes = Freezes::default();
         let stats = lock(&self.shared.stats).0;
         if stats.width > 0 {
-            self.put(Frame { image: Arc::new(I420::black(stats.width, stats.height)), captured: Instant::now() });
+            self.put(Frame {
+                image: Arc::new(I420::black(stats.width, stats.height)),
+                captured: Instant::now(),
+            });
         }
     }
 

@@ -222,7 +222,8 @@ impl RawDecoder {
         let mut corrupt: c_int = 0;
         let id = vpx_sys::vp8_dec_control_id::VP8D_GET_FRAME_CORRUPTED as c_int;
         // SAFETY: this control writes one int.
-        let code = unsafe { vpx_sys::vpx_codec_control_(&mut *self.context.0, id, ptr::from_mut(&mut corrupt)) };
+        let code =
+            unsafe { vpx_sys::vpx_codec_control_(&mut *self.context.0, id, ptr::from_mut(&mut corrupt)) };
         if code != vpx_codec_err_t::VPX_CODEC_OK || corrupt != 0 {
             return Err(CodecError::Broken("parts of the picture are missing".into()));
         }

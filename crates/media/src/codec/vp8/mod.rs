@@ -60,8 +60,13 @@ fn threads(width: u32, height: u32, cores: u32) -> u32 {
 
 /// Bits per second at which a picture of this size at 30 a second looks good.
 pub fn default_bitrate(width: u32, height: u32) -> u32 {
-    const POINTS: [(u32, u32); 5] =
-        [(0, 100_000), (320 * 180, 300_000), (640 * 360, 1_000_000), (640 * 480, 1_200_000), (1280 * 720, 2_000_000)];
+    const POINTS: [(u32, u32); 5] = [
+        (0, 100_000),
+        (320 * 180, 300_000),
+        (640 * 360, 1_000_000),
+        (640 * 480, 1_200_000),
+        (1280 * 720, 2_000_000),
+    ];
     let area = width.saturating_mul(height);
     for pair in POINTS.windows(2) {
         let ((small, low), (large, high)) = (pair[0], pair[1]);
