@@ -47,8 +47,9 @@ async fn upgrade(State(web): State<Arc<Web>>, headers: HeaderMap, upgrade: WebSo
     }
     let (hub, timing) = (web.hub.clone(), web.timing);
     upgrade
-        .max_message_size(MAX_MESSAGE)
-        .max_frame_size(MAX_MESSAGE)
+        // Twice what is allowed: a message that is only a little too large is read, and refused in words.
+        .max_message_size(2 * MAX_MESSAGE)
+        .max_frame_size(2 * MAX_MESSAGE)
         .read_buffer_size(16 * 1024)
         .write_buffer_size(0)
         .on_upgrade(move |socket| socket::run(socket, hub, timing))

@@ -125,10 +125,12 @@ async fn read(
             Verdict::Accept(message) => hub.message(id, message),
             Verdict::Drop => {}
             Verdict::Refuse(message) => {
-                closing = matches!(message, ServerMessage::Error { fatal: true, .. });
+                let ServerMessage::Error { code, fatal, .. } = message else { continue };
                 hub.say(id, message);
-                if closing {
-                    outbox.close(Closing::Policy);
+                if fatal {
+                    closing = true;
+                    let too_large = code == ErrorCode::TooLarge;
+                    outbox.close(if too_large { Closing::TooLarge } else { Closing::Policy });
                 }
             }
         }

@@ -1,0 +1,77 @@
+//! What the tests over real sockets share: a server on loopback, and a client that is nothing but a WebSocket.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use server::{Config, Running, Server};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+/// A server on a free port of loopback.
+pub(crate) async fn server() -> Running {
+    server_with(|_| {}).await
+}
+
+/// The same, set up otherwise.
+pub(crate) async fn server_with(change: impl FnOnce(&mut Config)) -> Running {
+    let mut config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
+    change(&mut config);
+    Server::bind(config).await.unwrap()
+}
+
+/// A bare WebSocket.
+pub(crate) struct Bare(pub(crate) WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Bare {
+    pub(crate) async fn open(server: &Running) -> Self {
+        let url = format!("{}/ws", server.url().replacen("http", "ws", 1));
+        Self(connect_async(url).await.unwrap().0)
+    }
+
+    /// Opens and says hello; gives the answer too.
+    pub(crate) async fn join(server: &Running, room: &str, name: &str) -> (Self, Value) {
+        let mut bare = Self::open(server).await;
+        bare.say(&hello(room, name)).await;
+        let answer = bare.hear().await;
+        (bare, answer)
+    }
+
+    pub(crate) async fn say(&mut self, message: &Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    /// The next text frame, within 5 s.
+    pub(crate) async fn hear(&mut self) -> Value {
+        loop {
+            let frame = timeout(Duration::from_secs(5), self.0.next()).await.expect("silence");
+            match frame.expect("the connection ended").expect("the connection broke") {
+                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+                Message::Ping(_) | Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The close code, within 5 s; text frames before it are skipped.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        loop {
+            let frame = timeout(Duration::from_secs(5), self.0.next()).await.expect("silence");
+            if let Message::Close(frame) = frame.expect("the connection ended").expect("broken") {
+                return frame.map_or(1005, |f| f.code.into());
+            }
+        }
+    }
+}
+
+pub(crate) fn hello(room: &str, name: &str) -> Value {
+    json!({"type": "hello", "v": 1, "room": room, "name": name, "audio": true, "video": true})
+}
+
+/// An error's code, and whether it is fatal.
+pub(crate) fn error_of(message: &Value) -> (String, bool) {
+    assert_eq!(message["type"], "error", "{message}");
+    (message["code"].as_str().unwrap().into(), message["fatal"].as_bool().unwrap())
+}
