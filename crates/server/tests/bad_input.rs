@@ -1,5 +1,6 @@
 //! Everything that clients get wrong, over real sockets: a clear answer, and the rest of the room notices
 //! nothing.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 mod common;
 

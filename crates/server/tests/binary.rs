@@ -1,4 +1,5 @@
 //! `snug-server` as a person runs it.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

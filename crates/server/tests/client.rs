@@ -1,4 +1,5 @@
 //! The client of `signaling` against the real server.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 mod common;
 

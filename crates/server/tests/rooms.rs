@@ -1,4 +1,5 @@
 //! The room machine: a table of cases on a virtual clock, and random sequences.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 use proptest::prelude::*;
 use server::room::{Input, Limits, Output, Rooms, SocketId};

@@ -1,4 +1,5 @@
 //! The transcript of docs/signaling.md, replayed word for word.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The session on a virtual clock.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 use signaling::session::{Entry, Frame, Input, Output, Session, Trouble};
 use signaling::{ClientEvent, ClientMessage, Name, ParticipantId, RoomName, ServerMessage, Welcome};
