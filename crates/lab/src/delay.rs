@@ -19,11 +19,34 @@ pub fn delays(source: &[Sighting], shown: &[Sighting]) -> Vec<f64> {
         if before.replace(sighting.number) == Some(sighting.number) {
             continue;
         }
-        let last =
-            source.iter().rfind(|s| s.number == sighting.number && s.at_us <= sighting.at_us);
+        let last = source.iter().rfind(|s| s.number == sighting.number && s.at_us <= sighting.at_us);
         delays.extend(last.map(|s| (sighting.at_us - s.at_us) as f64 / 1000.0));
     }
     delays
+}
+
+/// The longest gap that [`filled`] bridges.
+const LONGEST_GAP: u32 = 15;
+
+/// Sightings at a source that runs evenly, with those put in between that nobody saw: a busy page is not told
+/// of every picture of its camera, but the camera took them all the same.
+pub fn filled(source: &[Sighting]) -> Vec<Sighting> {
+    let mut all = Vec::with_capacity(source.len());
+    for pair in source.windows(2) {
+        let (from, to) = (pair[0], pair[1]);
+        all.push(from);
+        let steps = to.number.saturating_sub(from.number);
+        if steps > LONGEST_GAP {
+            continue;
+        }
+        let time = to.at_us.saturating_sub(from.at_us);
+        all.extend((1..steps).map(|step| Sighting {
+            number: from.number + step,
+            at_us: from.at_us + time * u64::from(step) / u64::from(steps),
+        }));
+    }
+    all.extend(source.last());
+    all
 }
 
 /// The value below which `part` (0 to 1) of the values lie; `None` of nothing.
@@ -47,6 +70,14 @@ mod tests {
         let source = seen(&[(0, 100), (1, 133), (2, 166), (0, 200), (1, 233)]);
         let shown = seen(&[(0, 180), (0, 190), (1, 213), (0, 280), (7, 290), (1, 333)]);
         assert_eq!(delays(&source, &shown), [80.0, 80.0, 80.0, 100.0]);
+    }
+
+    #[test]
+    fn what_was_not_seen_of_an_even_source_is_put_in_between() {
+        let source = seen(&[(5, 100), (8, 190), (299, 200), (0, 230), (2, 290)]);
+        let all = seen(&[(5, 100), (6, 130), (7, 160), (8, 190), (299, 200), (0, 230), (1, 260), (2, 290)]);
+        assert_eq!(filled(&source), all);
+        assert_eq!(filled(&[]), []);
     }
 
     #[test]

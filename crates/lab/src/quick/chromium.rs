@@ -3,7 +3,7 @@
 use super::server::Server;
 use super::{Figures, Seen, Stage};
 use crate::browser::{Browser, Metrics, Options, Page};
-use crate::delay::{Sighting, delays};
+use crate::delay::{Sighting, delays, filled, percentile};
 use crate::link::Host;
 use crate::mark::MARK_JS;
 use anyhow::{Context, Result};
@@ -33,6 +33,19 @@ impl Samples {
             samples.iter().filter_map(|sample| Some((u32::try_from(sample.0).ok()?, time(sample))));
         let sighting = |(number, ms)| Sighting { number, at_us: ((self.origin + ms) * 1000.0) as u64 };
         readable.map(sighting).collect()
+    }
+
+    /// For the run's log: whether the watcher saw and read what there was to see.
+    fn tell(&self) {
+        for (whose, samples) in [("own", &self.own), ("other's", &self.other)] {
+            let read = samples.iter().filter(|sample| sample.0 >= 0).count();
+            let captured: Vec<f64> = samples.iter().filter_map(|s| Some(s.1 - s.2?)).collect();
+            let lag = percentile(&captured, 0.5);
+            let seen = samples.len();
+            eprintln!(
+                "lab: of its {whose} pictures {seen} were seen and {read} read; capture to screen {lag:?} ms"
+            );
+        }
     }
 
     /// When the camera took them.
@@ -73,12 +86,13 @@ pub(super) async fn call(stage: &Stage) -> Result<Figures> {
     let (one, two) = (first.samples().await?, second.samples().await?);
     // From here on no page reads its pictures: that is no part of a call.
     let cost = stage.cost([first.browser.pid(), second.browser.pid()]).await?;
-    let mut both = delays(&one.source(), &two.shown());
-    both.extend(delays(&two.source(), &one.shown()));
+    let mut both = delays(&filled(&one.source()), &two.shown());
+    both.extend(delays(&filled(&two.source()), &one.shown()));
     let rates = one.frames_per_second().zip(two.frames_per_second()).context("no picture was shown")?;
     let seen = Seen {
         join_ms: join.as_f64().context("the page's join time is no number")?,
         delays: both,
+        looked_at: one.other.len() + two.other.len(),
         frames_per_second: f64::midpoint(rates.0, rates.1),
         size: (two.width, two.height),
     };
@@ -110,6 +124,8 @@ impl End {
 
     async fn samples(&self) -> Result<Samples> {
         let value = self.page.evaluate("lab.stop()").await?;
-        serde_json::from_value(value).context("the page's samples cannot be read")
+        let samples: Samples = serde_json::from_value(value).context("the page's samples cannot be read")?;
+        samples.tell();
+        Ok(samples)
     }
 }

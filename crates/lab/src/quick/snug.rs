@@ -3,7 +3,7 @@
 
 use super::server::Server;
 use super::{Figures, Seen, Stage, unix_us};
-use crate::delay::{Sighting, delays};
+use crate::delay::{Sighting, delays, filled};
 use crate::link::Host;
 use crate::mark::read_mark;
 use crate::y4m::Reader;
@@ -125,18 +125,20 @@ impl End {
 /// Reads what both showed.
 fn look(folders: [&Path; 2], clicked: u64, span: Span) -> Result<Seen> {
     let mut delays_of_both = Vec::new();
-    let (mut rate, mut size) = (0.0, (0, 0));
+    let (mut rate, mut size, mut looked_at) = (0.0, (0, 0), 0);
     for (from, to) in [(folders[0], folders[1]), (folders[1], folders[0])] {
-        let source = sightings(&from.join("self.y4m"))?.0;
+        let mut source = sightings(&from.join("self.y4m"))?.0;
+        source.retain(|sighting| sighting.number != u32::MAX);
         let (shown, shown_size) = sightings(&other(to)?)?;
         let within: Vec<_> = shown.iter().filter(|s| (span.0..span.1).contains(&s.at_us)).copied().collect();
-        delays_of_both.extend(delays(&source, &within));
+        delays_of_both.extend(delays(&filled(&source), &within));
+        looked_at += within.len();
         rate += within.len() as f64 * 1e6 / (span.1 - span.0) as f64 / 2.0;
         size = shown_size;
     }
     let first = sightings(&other(folders[1])?)?.0.first().context("the second saw nothing")?.at_us;
     let join_ms = first.saturating_sub(clicked) as f64 / 1000.0;
-    Ok(Seen { join_ms, delays: delays_of_both, frames_per_second: rate, size })
+    Ok(Seen { join_ms, delays: delays_of_both, looked_at, frames_per_second: rate, size })
 }
 
 /// The one picture in a folder that is not one's own.
