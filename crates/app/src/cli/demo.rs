@@ -1,11 +1,11 @@
 //! `snug demo`: a live call of two people in this terminal, for machines without a display. Both engines
 //! and the server run in this process; pictures and sound are synthetic, all between them is real.
 
-use super::signals;
+use super::{NO_ENGINE, signals};
 use crate::host::Host;
 use crate::picture;
 use anyhow::{Context as _, Result, bail};
-use call::{Call, Command, Config, Display, Event, Snapshot, Stats};
+use call::{Call, Command, Config, Event, Snapshot, Stats};
 use media::{CameraUse, Frame, MicUse, SpeakerUse};
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::path::Path;
@@ -21,9 +21,7 @@ const NAMES: [&str; 2] = ["Ann", "Ben"];
 pub fn run(seconds: u32, path: Option<&Path>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     // Engines are dropped outside of the runtime: they join their threads.
-    let calls = NAMES.map(|_| Call::start(config()));
-    let [(ann, ann_events), (ben, ben_events)] = calls;
-    let mut people = [Person::new(NAMES[0], ann, ann_events), Person::new(NAMES[1], ben, ben_events)];
+    let mut people = [Person::new(NAMES[0])?, Person::new(NAMES[1])?];
     runtime.block_on(talk(&mut people, seconds))?;
     let frames: Vec<&Frame> = people.iter().filter_map(|person| person.frame.as_ref()).collect();
     if let (Some(path), false) = (path, frames.is_empty()) {
@@ -39,9 +37,7 @@ fn config() -> Config {
         camera: CameraUse::Pattern,
         mic: MicUse::Tone,
         speaker: SpeakerUse::None,
-        muted: false,
-        camera_off: false,
-        display: Display::Window,
+        ..Config::default()
     }
 }
 
@@ -84,9 +80,10 @@ struct Person {
 }
 
 impl Person {
-    fn new(name: &'static str, call: Call, events: mpsc::Receiver<Event>) -> Self {
+    fn new(name: &'static str) -> Result<Self> {
+        let (call, events) = Call::start(config()).context(NO_ENGINE)?;
         let snapshot = call.snapshot();
-        Self { name, call, events, snapshot, frame: None, stats: Stats::default(), heard: false }
+        Ok(Self { name, call, events, snapshot, frame: None, stats: Stats::default(), heard: false })
     }
 
     fn join(&self, server: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::lines::{self, Line};
 use super::session::{End, Session, Wish};
-use super::{Start, signals};
+use super::{NO_ENGINE, Start, signals};
 use crate::host::Host;
 use crate::stats::StatsFile;
 use anyhow::{Context as _, Result, bail};
@@ -50,7 +50,7 @@ pub fn run(start: Start) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stats = start.stats.as_deref().map(StatsFile::create).transpose()?;
     // The engine is dropped outside of the runtime: it joins its threads.
-    let (engine, events) = Call::start(start.config.clone());
+    let (engine, events) = Call::start(start.config.clone()).context(NO_ENGINE)?;
     let stats = stats.map(|file| (file, engine.snapshot()));
     let end = runtime.block_on(async {
         let signals = signals::channel()?;

@@ -20,6 +20,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// When the system has not even a thread for us.
+pub(crate) const NO_ENGINE: &str = "the call engine cannot start: close other programs, the system has no room left";
+
 /// A call to be started at once, with or without a window.
 #[derive(Clone, Debug)]
 pub struct Start {
@@ -91,6 +94,7 @@ fn start(args: &JoinArgs, settings: &Settings) -> Result<Start> {
         muted: args.muted,
         camera_off: args.camera_off,
         display: args.display().map_err(|advice| anyhow!(advice))?,
+        ..Config::default()
     };
     Ok(Start {
         config,

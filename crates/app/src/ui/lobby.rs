@@ -37,7 +37,7 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
     let side = &mut ui.new_child(UiBuilder::new().max_rect(right));
     ScrollArea::vertical().auto_shrink(false).show(side, |ui| {
         // Centred from top to bottom by the height it had last time.
-        let id = ui.id().with("form height");
+        let id = ui.scope_id().with("form height");
         let height = ui.data(|data| data.get_temp::<f32>(id)).unwrap_or(560.0);
         ui.add_space(((right.height() - height) / 2.0).max(0.0));
         let card = theme::card().inner_margin(20).show(ui, |ui| form(view, ui, snapshot, out));

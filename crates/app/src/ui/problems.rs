@@ -59,6 +59,6 @@ fn action(ui: &mut Ui, about: About, devices_at_hand: bool, out: &mut Vec<Comman
             }
             None
         }
-        About::Server | About::Command => None,
+        About::Server | About::Display | About::Command => None,
     }
 }

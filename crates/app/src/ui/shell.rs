@@ -3,11 +3,11 @@
 use super::errands::{Errands, Kit, News, Order};
 use super::video::Gpu;
 use super::{View, theme};
-use crate::cli::Start;
+use crate::cli::{NO_ENGINE, Start};
 use crate::host::Links;
 use crate::settings::{Settings, SettingsFile};
-use anyhow::{Result, anyhow};
-use call::{About, Call, Command, Config, Display, Event, Phase, Problem, Snapshot};
+use anyhow::{Context as _, Result, anyhow};
+use call::{About, Call, Command, Config, Event, Phase, Problem, Snapshot};
 use eframe::egui::{self, Ui, ViewportBuilder};
 use eframe::{NativeOptions, Renderer};
 use tokio::sync::{mpsc, watch};
@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 /// Opens the window and stays until it is closed. With a `start`, the call begins at once.
 pub fn run(start: Option<Start>, settings: Settings, file: Option<SettingsFile>) -> Result<()> {
     let config = start.as_ref().map_or_else(|| config(&settings), |start| start.config.clone());
-    let (call, events) = Call::start(config);
+    let (call, events) = Call::start(config).context(NO_ENGINE)?;
     let (width, height) = settings.window.unwrap_or((1120.0, 680.0));
     let viewport = ViewportBuilder::default()
         .with_title("Snug")
@@ -39,9 +39,7 @@ fn config(settings: &Settings) -> Config {
         camera: settings.camera.clone(),
         mic: settings.mic.clone(),
         speaker: settings.speaker.clone(),
-        muted: false,
-        camera_off: false,
-        display: Display::Window,
+        ..Config::default()
     }
 }
 

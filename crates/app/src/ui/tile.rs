@@ -51,7 +51,7 @@ impl State {
 pub fn show(ui: &mut Ui, rect: Rect, picture: &mut Picture, tile: &Tile<'_>) {
     let response = ui.interact(
         rect,
-        ui.id().with(("tile", tile.name, rect.min.x as i32, rect.min.y as i32)),
+        ui.scope_id().with(("tile", tile.name, rect.min.x as i32, rect.min.y as i32)),
         Sense::hover(),
     );
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, describe(tile)));

@@ -1,0 +1,188 @@
+//! The real window, on a display without a screen: it joins a call, is driven by keyboard and mouse, and is
+//! photographed. Needs Xvfb, xdotool and ImageMagick, which `./dev test` installs.
+//!
+//! The picture is saved as `window.png` in cargo's folder for tests' files, and as what `SNUG_SCREENSHOT`
+//! names when it is set.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use app::host::Host;
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program that does not outlive the test.
+struct Program(Child);
+
+impl Program {
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Its exit status, which must come in time.
+    fn ended(&mut self, lines: &Receiver<String>) -> bool {
+        let until = Instant::now() + PATIENCE;
+        // Its output ends with it.
+        while lines.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
+        assert!(Instant::now() < until, "it did not end");
+        self.0.wait().unwrap().success()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a program; its standard output comes line by line.
+fn start(command: &mut Command) -> (Program, Receiver<String>) {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let (sender, lines) = channel();
+    let read = move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
+    std::thread::Builder::new().name("output".into()).spawn(read).unwrap();
+    (Program(child), lines)
+}
+
+/// A display of its own for the test.
+struct Display {
+    _xvfb: Program,
+    name: String,
+}
+
+impl Display {
+    fn start() -> Self {
+        let screen = ["-displayfd", "1", "-screen", "0", "1280x760x24", "-nolisten", "tcp"];
+        let (xvfb, lines) = start(Command::new("Xvfb").args(screen).stderr(Stdio::null()));
+        let number = lines.recv_timeout(PATIENCE).unwrap();
+        Self { _xvfb: xvfb, name: format!(":{}", number.trim()) }
+    }
+
+    fn xdotool(&self, words: &[&str]) -> String {
+        let output = Command::new("timeout").arg("60").arg("xdotool").args(words).env("DISPLAY", &self.name).output().unwrap();
+        assert!(output.status.success(), "xdotool {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn photograph(&self, path: &Path) {
+        let status = Command::new("import").args(["-window", "root"]).arg(path).env("DISPLAY", &self.name).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Photographs until `fine` says so.
+    fn photograph_until(&self, path: &Path, fine: impl Fn(&Photo) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.photograph(path);
+            if fine(&Photo::read(path)) {
+                return;
+            }
+            assert!(Instant::now() < until, "the window never looked as it should: see {}", path.display());
+        }
+    }
+}
+
+struct Photo {
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: Vec<u8>,
+}
+
+impl Photo {
+    fn read(path: &Path) -> Self {
+        let mut decoder = png::Decoder::new(BufReader::new(std::fs::File::open(path).unwrap()));
+        decoder.set_transformations(png::Transformations::normalize_to_color8());
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        let channels = info.color_type.samples();
+        Self { width: info.width as usize, height: info.height as usize, channels, pixels }
+    }
+
+    /// How many different colours, coarsely, the middle of the photograph has: a picture has many.
+    fn colours(&self) -> usize {
+        let (columns, rows) = (self.width / 4..self.width * 3 / 4, self.height / 4..self.height * 3 / 4);
+        let at = |x: usize, y: usize| {
+            let from = (y * self.width + x) * self.channels;
+            self.pixels[from..from + self.channels.min(3)].iter().map(|value| value / 16).collect::<Vec<_>>()
+        };
+        let all = rows.step_by(4).flat_map(|y| columns.clone().step_by(4).map(move |x| at(x, y)));
+        all.collect::<std::collections::HashSet<_>>().len()
+    }
+}
+
+fn snug(config: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snug"));
+    command.env("XDG_CONFIG_HOME", config).env("LIBGL_ALWAYS_SOFTWARE", "1").env_remove("WAYLAND_DISPLAY");
+    command
+}
+
+/// Reads the partner's events up to one that fits.
+fn event(events: &Receiver<String>, fits: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let line = events.recv_timeout(until.saturating_duration_since(Instant::now())).expect("the event never came");
+        let event: Value = serde_json::from_str(&line).unwrap();
+        if fits(&event) {
+            return event;
+        }
+    }
+}
+
+#[test]
+fn a_person_drives_the_window_through_a_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let host = runtime.block_on(Host::start()).unwrap();
+    let server = host.links().address.clone();
+    let ends = ["--server", &server, "--camera", "pattern", "--mic", "tone", "--speaker", "none"];
+    let (mut ben, events) = start(snug(folder.path()).args(["join", "tea", "--headless", "--name", "Ben"]).args(ends));
+    event(&events, |event| event["event"] == "joined");
+
+    let display = Display::start();
+    let mut window = snug(folder.path());
+    window.args(["join", "tea", "--name", "Ann"]).args(ends).env("DISPLAY", &display.name);
+    let (mut window, output) = start(&mut window);
+    event(&events, |event| event["event"] == "participant" && event["name"] == "Ann");
+    event(&events, |event| event["event"] == "first_frame");
+    let id = display.xdotool(&["search", "--sync", "--onlyvisible", "--name", "^Snug$"]);
+    let id = id.lines().next().unwrap().to_owned();
+    display.xdotool(&["windowmove", &id, "0", "0", "windowsize", "--sync", &id, "1280", "760"]);
+    display.xdotool(&["windowfocus", "--sync", &id, "mousemove", "640", "20"]);
+
+    let photo = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("window.png");
+    display.photograph_until(&photo, |photo| photo.colours() > 40);
+    if let Some(copy) = std::env::var_os("SNUG_SCREENSHOT") {
+        std::fs::copy(&photo, copy).unwrap();
+    }
+
+    display.xdotool(&["key", "m"]);
+    event(&events, |event| event["event"] == "state" && event["muted"] == true);
+    display.xdotool(&["key", "v"]);
+    event(&events, |event| event["event"] == "state" && event["camera_off"] == true);
+    display.xdotool(&["key", "c"]);
+    display.xdotool(&["type", "hello"]);
+    display.xdotool(&["key", "Return"]);
+    event(&events, |event| event["event"] == "chat" && event["text"] == "hello");
+    display.photograph(&photo.with_file_name("window-chat.png"));
+    display.xdotool(&["key", "ctrl+w"]);
+    event(&events, |event| event["event"] == "participant_left" && event["reason"] == "bye");
+    // Back in the lobby. Its Join button is where the form is; Enter in a field does the same.
+    display.photograph_until(&photo.with_file_name("window-lobby.png"), |photo| photo.colours() > 3);
+
+    window.signal("TERM");
+    assert!(window.ended(&output), "the window closed cleanly");
+    ben.signal("INT");
+    assert!(ben.ended(&events), "the partner left cleanly");
+    drop(host);
+}
