@@ -1,14 +1,25 @@
 //! The engine: a room, its people, their media. Knows no window.
+//!
+//! One thread, "call", runs a tokio runtime of its own: the engine's task (`runner`), the signaling client
+//! and every connection live on it; media has its own threads. The task feeds a pure state machine
+//! (`machine`) and carries out what it asks for through `wiring`, the one place that knows media, peer and
+//! signaling together. [`Command`] goes down, [`Snapshot`] and [`Event`] come up; nobody waits for anybody.
+
 pub mod command;
 pub mod event;
+mod machine;
+mod runner;
 pub mod snapshot;
 pub mod stats;
+mod wiring;
 pub use command::Command;
 pub use event::Event;
 pub use snapshot::{About, ChatLine, Connection, Devices, Me, Participant, Phase, Problem, Snapshot};
 pub use stats::Stats;
 
 use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// How a call is set up. None of it needs a network.
@@ -24,8 +35,25 @@ pub struct Config {
     pub muted: bool,
     /// Camera off from the start.
     pub camera_off: bool,
-    /// Where `--display y4m:DIR` writes.
+    /// Where the others' pictures go.
     pub display: Display,
+    /// How often statistics are taken.
+    pub stats_every: Duration,
+}
+
+impl Default for Config {
+    /// The system's own devices, everything on, for a window.
+    fn default() -> Self {
+        Self {
+            camera: media::CameraUse::default(),
+            mic: media::MicUse::default(),
+            speaker: media::SpeakerUse::default(),
+            muted: false,
+            camera_off: false,
+            display: Display::default(),
+            stats_every: Duration::from_secs(1),
+        }
+    }
 }
 
 /// Where the others' pictures go.
@@ -51,29 +79,57 @@ pub enum Display {
 pub struct Refused;
 
 /// A running engine; dropping it leaves the room and joins its threads.
+#[derive(Debug)]
 pub struct Call {
-    commands: mpsc::Sender<Command>,
+    commands: Option<mpsc::Sender<Command>>,
     snapshot: watch::Receiver<Snapshot>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Call {
     /// Starts the engine: ends open, nobody is called. Events are for one reader.
-    /// overflow: an event that finds 256 unread is dropped and counted in the log.
-    pub fn start(config: Config) -> (Self, mpsc::Receiver<Event>) {
-        let _ = config;
-        let (commands, _c) = mpsc::channel(64);
-        let (_s, snapshot) = watch::channel(Snapshot::default());
-        let (_e, events) = mpsc::channel(256);
-        (Self { commands, snapshot }, events)
+    /// overflow: an event that finds 256 unread is dropped and logged.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no event queue.
+    pub fn start(config: Config) -> std::io::Result<(Self, mpsc::Receiver<Event>)> {
+        // overflow: the command is refused (`Refused`).
+        let (commands, commands_in) = mpsc::channel(64);
+        let (snapshot_out, snapshot) = watch::channel(runner::first_snapshot(&config));
+        let (events_out, events) = mpsc::channel(256);
+        let doors = runner::Doors { commands: commands_in, events: events_out, snapshot: snapshot_out };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_name("call blocking")
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name("call".into())
+            .spawn(move || runtime.block_on(runner::run(config, doors)))?;
+        Ok((Self { commands: Some(commands), snapshot, thread: Some(thread) }, events))
     }
 
     /// Hands a command over; never waits.
+    ///
+    /// # Errors
+    /// [`Refused`].
     pub fn command(&self, command: Command) -> Result<(), Refused> {
-        self.commands.try_send(command).map_err(|_| Refused)
+        let commands = self.commands.as_ref().ok_or(Refused)?;
+        commands.try_send(command).map_err(|_| Refused)
     }
 
     /// The state to draw; also tells when it changed.
     pub fn snapshot(&self) -> watch::Receiver<Snapshot> {
         self.snapshot.clone()
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the call engine ended badly");
+        }
     }
 }

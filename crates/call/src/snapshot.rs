@@ -28,6 +28,39 @@ impl Snapshot {
     pub const MAX_PROBLEMS: usize = 4;
     /// overflow: the oldest line goes.
     pub const MAX_CHAT: usize = 200;
+
+    /// Whether drawing `other` instead would make no difference, pictures aside: they wake the window
+    /// themselves.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        self.phase == other.phase
+            && self.me.looks_like(&other.me)
+            && self.participants.len() == other.participants.len()
+            && self.participants.iter().zip(&other.participants).all(|(one, two)| one.looks_like(two))
+            && self.devices == other.devices
+            && self.problems == other.problems
+            && self.chat == other.chat
+    }
+}
+
+impl Me {
+    fn looks_like(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.name == other.name
+            && (self.muted, self.camera_off) == (other.muted, other.camera_off)
+            && (&self.camera, &self.mic, &self.speaker) == (&other.camera, &other.mic, &other.speaker)
+            && (self.camera_live, self.mic_live) == (other.camera_live, other.mic_live)
+            && self.mic_level == other.mic_level
+    }
+}
+
+impl Participant {
+    fn looks_like(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.name == other.name
+            && (self.muted, self.camera_off, self.away) == (other.muted, other.camera_off, other.away)
+            && self.connection == other.connection
+            && self.stats == other.stats
+    }
 }
 
 /// Where we are between lobby and room.
@@ -154,6 +187,8 @@ pub enum About {
     Mic,
     /// Our speaker.
     Speaker,
+    /// Where pictures are written.
+    Display,
     /// The server.
     Server,
     /// The path to somebody.

@@ -30,19 +30,6 @@ pub enum Path {
     Relayed,
 }
 
-/// Why our picture is not better.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QualityLimitationReason {
-    /// It is as good as its source.
-    #[default]
-    None,
-    /// The network.
-    Bandwidth,
-    /// This machine.
-    Cpu,
-}
-
 /// Picture sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -71,8 +58,6 @@ pub struct OutboundVideo {
     pub nack_count: u64,
     /// Share of our packets that they say was lost, 0 to 1.
     pub fraction_lost: f64,
-    /// Why it is not better.
-    pub quality_limitation_reason: QualityLimitationReason,
 }
 
 /// Picture received.

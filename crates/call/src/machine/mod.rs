@@ -1,0 +1,291 @@
+//! The call as a pure state machine: `on(input, now) -> effects`. No clock, no socket, no thread.
+//!
+//! Everything that happens comes in by this one door: what the user asks, what the server says, what the
+//! connections and the devices report, and the passing of time. What comes out is a list of effects for
+//! [`crate::wiring`] to carry out, and the [`Snapshot`] to draw. The rules of mute live here, in one place:
+//! the buttons are two booleans that only [`Command::Mute`] and [`Command::CameraOff`] change.
+
+mod ends;
+mod path;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use crate::command::Command;
+use crate::event::Event;
+use crate::snapshot::{About, Devices, Participant, Phase, Problem, Snapshot};
+use crate::stats::Stats;
+use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
+use signaling::{Candidate, ClientMessage, Description, IceServer, ParticipantId, ServerMessage, Welcome};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Tells one connection from all others of this process, its predecessors to the same person too, so that
+/// a late report of a closed one is known as such.
+pub(crate) type PeerKey = u64;
+
+/// All that can happen to a call.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The user asks for something.
+    Command(Command),
+    /// The server's first answer, or its answer after an outage.
+    Welcome(Welcome),
+    /// Any other message of the server.
+    Message(ServerMessage),
+    /// The server cannot be reached; it is being tried again.
+    ServerLost { why: String },
+    /// The server will not be tried again.
+    ServerFailed { why: String },
+    /// A connection has a description for the other side.
+    PeerDescription(PeerKey, Description),
+    /// A connection has a candidate for the other side; `None` after the last.
+    PeerCandidate(PeerKey, Option<Candidate>),
+    /// Somebody cannot decode without a whole picture.
+    KeyframeRequested,
+    /// A connection changed.
+    PeerState(PeerKey, PathState),
+    /// A connection failed at something that cannot be put right by itself.
+    PeerFailed(PeerKey, String),
+    /// Their first picture was handed to the display.
+    FirstFrame(PeerKey, u32, u32),
+    /// Their first sound was decoded.
+    FirstSound(PeerKey),
+    /// An end reports.
+    End(EndReport),
+    /// Pictures cannot be written where they should.
+    DisplayFailed { why: String },
+    /// What the system has now.
+    Devices(Devices),
+    /// Once a second.
+    Stats(Vec<(PeerKey, Stats)>),
+    /// How loud the microphone is.
+    MicLevel(f32),
+    /// Time passed.
+    Tick,
+}
+
+/// What a connection says of itself (RTCPeerConnectionState).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PathState {
+    Connecting,
+    Connected,
+    Disconnected,
+    Failed,
+}
+
+/// What camera, microphone and speaker say of themselves.
+#[derive(Debug)]
+pub(crate) enum EndReport {
+    /// The camera gives pictures.
+    CameraOpened { source: CameraUse, width: u32, height: u32 },
+    /// The camera gives none any more: off by the button, or set to none.
+    CameraClosed,
+    /// It could not be opened. With `fell_back` the one before goes on in its place.
+    CameraFailed { why: String, fell_back: bool },
+    /// It stopped. It is opened again when it comes back.
+    CameraLost { why: String },
+    /// The microphone gives sound.
+    MicOpened { source: MicUse, name: String },
+    /// It could not be opened. One that was in use stays in use.
+    MicFailed { why: String },
+    /// It stopped. It is opened again when it comes back.
+    MicLost { why: String },
+    /// The speaker takes sound.
+    SpeakerOpened { sink: SpeakerUse, name: String },
+    /// It could not be opened, or stopped.
+    SpeakerFailed { why: String },
+}
+
+/// All that the machine can ask for.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Say hello to a server.
+    Connect { server: String, room: String, name: String, audio: bool, video: bool },
+    /// Say bye to it.
+    Disconnect,
+    /// Tell it something.
+    Send(ClientMessage),
+    /// Tell it, now and whenever it forgets, what our buttons say.
+    Announce { audio: bool, video: bool },
+    /// Make a connection; with `offer`, begin.
+    OpenPeer(OpenPeer),
+    /// Close it, with all that hangs on it.
+    ClosePeer(PeerKey),
+    /// Hand it their description.
+    Describe(PeerKey, Description),
+    /// Hand it their candidate.
+    Candidate(PeerKey, Option<Candidate>),
+    /// Have it look for new paths.
+    RestartIce(PeerKey),
+    /// Have the next picture be a keyframe.
+    Keyframe,
+    /// Their picture is over: show none.
+    ClearView(PeerKey),
+    /// Close or open every audio slot.
+    SetMuted(bool),
+    /// Close or open every video slot.
+    SetCameraOff(bool),
+    /// Switch an end.
+    UseCamera(CameraUse),
+    /// Switch an end.
+    UseMic(MicUse),
+    /// Switch an end.
+    UseSpeaker(SpeakerUse),
+    /// Tell whoever listens.
+    Emit(Event),
+}
+
+/// What a new connection needs.
+#[derive(Debug)]
+pub(crate) struct OpenPeer {
+    pub(crate) key: PeerKey,
+    pub(crate) id: ParticipantId,
+    pub(crate) polite: bool,
+    pub(crate) offer: bool,
+    pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) view: Slot<Frame>,
+}
+
+/// What the machine knows of a connection beyond what is drawn.
+#[derive(Debug)]
+struct Peering {
+    id: ParticipantId,
+    polite: bool,
+    /// Since when there is no path, or none yet.
+    down_since: Option<Instant>,
+    /// When the last ICE restart was asked for.
+    restarted: Option<Instant>,
+}
+
+/// The ends that were last opened: what goes on when the next one fails.
+#[derive(Debug, Default)]
+struct Opened {
+    camera: CameraUse,
+    mic: Option<MicUse>,
+    speaker: Option<SpeakerUse>,
+    /// The camera in use is not the one last asked for: the problem that told so stands.
+    camera_fell_back: bool,
+}
+
+/// The state of a call.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    snapshot: Snapshot,
+    peers: HashMap<PeerKey, Peering>,
+    next_key: PeerKey,
+    next_problem: u64,
+    ice_servers: Vec<IceServer>,
+    /// What a room's link begins with.
+    server: String,
+    join_clicked: Option<Instant>,
+    /// What the others were last told of us.
+    announced: Option<(bool, bool)>,
+    opened: Opened,
+    effects: Vec<Effect>,
+}
+
+impl Machine {
+    /// A call in no room, its ends being opened.
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        Self {
+            snapshot,
+            peers: HashMap::new(),
+            next_key: 1,
+            next_problem: 1,
+            ice_servers: Vec::new(),
+            server: String::new(),
+            join_clicked: None,
+            announced: None,
+            opened: Opened::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// What there is to draw.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Takes one input; what it asks for is in the order to be carried out.
+    pub(crate) fn on(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        match input {
+            Input::Command(command) => self.on_command(command, now),
+            Input::Welcome(welcome) => self.on_welcome(welcome, now),
+            Input::Message(message) => self.on_message(message, now),
+            Input::ServerLost { why } => self.on_server_lost(why),
+            Input::ServerFailed { why } => self.on_server_failed(why),
+            Input::PeerDescription(key, description) => self.on_peer_description(key, description),
+            Input::PeerCandidate(key, candidate) => self.on_peer_candidate(key, candidate),
+            Input::PeerState(key, state) => self.on_peer_state(key, state, now),
+            Input::KeyframeRequested => self.effect(Effect::Keyframe),
+            Input::PeerFailed(key, why) => self.on_peer_failed(key, why),
+            Input::FirstFrame(key, width, height) => self.on_first_frame(key, width, height, now),
+            Input::FirstSound(key) => self.on_first_sound(key, now),
+            Input::End(report) => self.on_end(report),
+            Input::DisplayFailed { why } => self.problem(About::Display, why, false),
+            Input::Devices(devices) => self.snapshot.devices = devices,
+            Input::Stats(all) => self.on_stats(all),
+            Input::MicLevel(level) => self.snapshot.me.mic_level = level,
+            Input::Tick => self.on_tick(now),
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    fn on_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Join { server, room, name } => self.join(server, room, name, now),
+            Command::Leave => self.leave("bye"),
+            Command::Mute { on } => self.mute(on),
+            Command::CameraOff { on } => self.camera_off(on),
+            Command::Camera { source } => self.use_camera(source),
+            Command::Mic { source } => self.use_mic(source),
+            Command::Speaker { sink } => self.use_speaker(sink),
+            Command::Chat { text } => self.chat(text),
+            Command::RestartIce => self.restart_all(now),
+            Command::Dismiss { problem } => self.snapshot.problems.retain(|p| p.id != problem),
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.effects.push(Effect::Emit(event));
+    }
+
+    /// Shows a problem in place of an older one about the same, and tells it as an event.
+    fn problem(&mut self, about: About, text: String, fatal: bool) {
+        self.resolve(about);
+        if self.snapshot.problems.len() == Snapshot::MAX_PROBLEMS {
+            self.snapshot.problems.remove(0);
+        }
+        let id = self.next_problem;
+        self.next_problem += 1;
+        self.snapshot.problems.push(Problem { id, about, text: text.clone() });
+        self.emit(Event::Error { about, message: text, fatal });
+    }
+
+    /// What a problem was about is well again.
+    fn resolve(&mut self, about: About) {
+        self.snapshot.problems.retain(|p| p.about != about);
+    }
+
+    fn participant(&mut self, id: &ParticipantId) -> Option<&mut Participant> {
+        self.snapshot.participants.iter_mut().find(|p| p.id == *id)
+    }
+
+    fn key_of(&self, id: &ParticipantId) -> Option<PeerKey> {
+        self.peers.iter().find(|(_, peering)| peering.id == *id).map(|(key, _)| *key)
+    }
+
+    fn in_room(&self) -> bool {
+        matches!(self.snapshot.phase, Phase::InRoom { .. } | Phase::Reconnecting { .. })
+    }
+
+    fn since_click(&self, now: Instant) -> u64 {
+        let waited = self.join_clicked.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        waited.as_millis().try_into().unwrap_or(u64::MAX)
+    }
+}

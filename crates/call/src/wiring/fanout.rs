@@ -1,0 +1,50 @@
+//! What is encoded once goes to every peer: each has a bounded queue of its own, so a slow one holds up
+//! nobody else.
+
+use crate::machine::PeerKey;
+use media::{AudioPacket, EncodedFrame};
+use peer::{Encoded, SourceWriter};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where one peer's share goes.
+struct Branch {
+    key: PeerKey,
+    audio: SourceWriter,
+    video: SourceWriter,
+}
+
+/// The list of branches, shared by the encoder's and the audio thread; held locked only for the hand-over.
+#[derive(Clone, Default)]
+pub(super) struct Fanout(Arc<Mutex<Vec<Branch>>>);
+
+impl Fanout {
+    fn branches(&self) -> MutexGuard<'_, Vec<Branch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, key: PeerKey, audio: SourceWriter, video: SourceWriter) {
+        self.branches().push(Branch { key, audio, video });
+    }
+
+    pub(super) fn remove(&self, key: PeerKey) {
+        self.branches().retain(|branch| branch.key != key);
+    }
+
+    pub(super) fn video(&self, frame: &EncodedFrame) {
+        for branch in self.branches().iter() {
+            let EncodedFrame { data, timestamp, key, .. } = frame;
+            let encoded = Encoded { data: data.clone(), timestamp: *timestamp, key: *key, marker: true };
+            // overflow: that peer alone skips to the next keyframe, which its slot asks for.
+            let _ = branch.video.write(encoded);
+        }
+    }
+
+    pub(super) fn audio(&self, packet: &AudioPacket) {
+        for branch in self.branches().iter() {
+            let AudioPacket { data, timestamp, marker, .. } = packet;
+            let encoded = Encoded { data: data.clone(), timestamp: *timestamp, key: false, marker: *marker };
+            // overflow: that peer alone loses 20 ms, which its receiver conceals.
+            let _ = branch.audio.write(encoded);
+        }
+    }
+}
