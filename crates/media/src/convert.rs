@@ -36,7 +36,7 @@ fn planar(picture: &mut I420) -> YuvPlanarImageMut<'_, u8> {
 /// Packed 4:2:2 (Y0 U Y1 V), `stride` bytes a row, of the target's size.
 pub fn yuyv(data: &[u8], stride: usize, target: &mut I420) -> Result<(), BadBuffer> {
     let (row, rows) = (target.width() as usize * 2, target.height() as usize);
-    if target.width() % 2 != 0 {
+    if !target.width().is_multiple_of(2) {
         return Err(bad("YUYV of an odd width"));
     }
     let stride = stride.max(row);

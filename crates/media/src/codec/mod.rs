@@ -15,7 +15,11 @@ pub enum CodecError {
     #[error("the picture cannot be decoded ({0}): a keyframe is needed")]
     Broken(String),
     /// The stream is larger than anything we show: it is refused before memory is spent on it.
-    #[error("a picture of {width}x{height} is larger than the {} x {} that is taken", vp8::MAX_WIDTH, vp8::MAX_HEIGHT)]
+    #[error(
+        "a picture of {width}x{height} is larger than the {} x {} that is taken",
+        vp8::MAX_WIDTH,
+        vp8::MAX_HEIGHT
+    )]
     TooLarge {
         /// Pixels across.
         width: u32,

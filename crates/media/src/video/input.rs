@@ -76,6 +76,7 @@ impl VideoIn {
             pool: Pool::new(),
             reception: Reception::default(),
             freezes: Freezes::default(),
+            broken: 0,
             data: Vec::new(),
         };
         let thread = std::thread::Builder::new()
@@ -131,6 +132,8 @@ struct Worker {
     pool: Pool,
     reception: Reception,
     freezes: Freezes,
+    /// Pictures that the decoder refused.
+    broken: u64,
     /// The picture being decoded; kept for its memory.
     data: Vec<u8>,
 }
@@ -152,10 +155,11 @@ impl Worker {
                 self.assembler.on(packet, Instant::now());
                 self.decode();
             }
-            if self.assembler.keyframe_wanted(Instant::now()) {
+            let wanted = self.assembler.keyframe_wanted(Instant::now());
+            self.report();
+            if wanted {
                 (self.keyframe_wanted)();
             }
-            self.report();
         }
     }
 
@@ -166,7 +170,7 @@ impl Worker {
                 Err(error) => {
                     tracing::debug!(%error, "a picture was not decoded");
                     self.assembler.broken(Instant::now());
-                    lock(&self.shared.stats).0.frames_dropped += 1;
+                    self.broken += 1;
                 }
             }
         }
@@ -225,6 +229,7 @@ impl Worker {
         stats.packets_lost = self.reception.lost();
         stats.jitter_ms = self.reception.jitter_ms();
         stats.plis = counts.keyframes_wanted;
+        stats.frames_dropped = counts.frames_dropped + self.broken;
     }
 }
 

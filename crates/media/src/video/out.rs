@@ -259,12 +259,12 @@ impl Worker {
         ticks: i64,
         started: Instant,
     ) {
-        let now = Instant::now();
         let (width, height) = (picture.width(), picture.height());
         let open = lock(&self.shared.gate);
         if !*open {
             return;
         }
+        self.count((width, height), encoded.key, started);
         (self.sink)(EncodedFrame {
             key: encoded.key,
             data: encoded.data,
@@ -273,7 +273,10 @@ impl Worker {
             timestamp: self.clock.timestamp(ticks),
             captured: frame.captured,
         });
-        drop(open);
+    }
+
+    fn count(&self, (width, height): (u32, u32), key: bool, started: Instant) {
+        let now = Instant::now();
         let mut guard = lock(&self.shared.stats);
         let (stats, rate) = &mut *guard;
         rate.count(now);
@@ -281,7 +284,7 @@ impl Worker {
         let old = if stats.frames_encoded == 0 { spent } else { stats.encode_ms };
         *stats = VideoOutStats {
             frames_encoded: stats.frames_encoded + 1,
-            keyframes: stats.keyframes + u64::from(encoded.key),
+            keyframes: stats.keyframes + u64::from(key),
             width,
             height,
             fps: 0.0,
