@@ -38,7 +38,9 @@ impl Leg {
         let (outputs, sink) = outputs(open, ends);
         let (ask, asked) = mpsc::channel(1);
         // overflow: a keyframe is already being asked for.
-        let wanted = Box::new(move || drop(ask.try_send(())));
+        let wanted = Box::new(move || {
+            let _ = ask.try_send(());
+        });
         let video_in = VideoIn::spawn(&open.id.0, outputs, wanted);
         let audio_in = ends.audio.add_remote(key);
 
