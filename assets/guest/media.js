@@ -18,6 +18,8 @@ class Source {
   track = null;
   /** The device that is asked for and not tried yet. */
   #wanted = null;
+  /** The device that is being tried. */
+  #trying = null;
   #busy = false;
   #dirty = false;
   #running = false;
@@ -32,6 +34,11 @@ class Source {
 
   get sending() {
     return this.on ? this.track : null;
+  }
+
+  /** What the list shows: while a switch is under way, where it goes. */
+  get chosen() {
+    return this.#wanted ?? this.#trying ?? this.device;
   }
 
   start() {
@@ -82,6 +89,7 @@ class Source {
     const wanted = this.#wanted;
     if (this.track && wanted === null) return;
     this.#wanted = null;
+    this.#trying = wanted;
     const before = this.device;
     // Closed first: phones cannot open two cameras at once.
     this.track?.stop();
@@ -95,6 +103,7 @@ class Source {
       if (other === (wanted ?? before) || error.name === 'NotAllowedError') this.#release();
       else await this.#fallBack(other);
     }
+    this.#trying = null;
     this.#on.changed(this.kind);
   }
 
@@ -205,6 +214,11 @@ export class Media {
 
   device(kind) {
     return this.#sources[kind].device;
+  }
+
+  /** The device that the list shows. */
+  chosen(kind) {
+    return this.#sources[kind].chosen;
   }
 
   use(kind, device) {

@@ -6,6 +6,9 @@ const KINDS = ['audio', 'video'];
 // overflow: a candidate that comes before the description and finds so many is dropped.
 const CANDIDATES_KEPT = 64;
 const RESTART_AFTER = 3000;
+// Both notice a broken path at about the same time. The polite one lets the other offer first: Chromium 156
+// shows no more pictures to one who has answered first and takes an offer back later, until both reconnect.
+const POLITE_WAIT = 3000;
 const RESTART_AGAIN = 10_000;
 
 export class Peer {
@@ -174,6 +177,8 @@ export class Peer {
   }
 
   #got(track) {
+    // Told again after a rollback; a video element can freeze when its track is taken out and put back.
+    if (this.stream.getTracks().includes(track)) return;
     this.stream.getTracks().filter((old) => old.kind === track.kind).forEach((old) => this.stream.removeTrack(old));
     this.stream.addTrack(track);
     this.#changed();
@@ -183,23 +188,27 @@ export class Peer {
     const now = this.pc.connectionState;
     clearTimeout(this.#timer);
     if (now === 'connected') this.state = 'connected';
-    else if (now === 'disconnected') this.#restartIn(RESTART_AFTER, 'disconnected');
-    else if (now === 'failed') this.#restart('failed');
+    else if (now === 'disconnected') this.#restartIn(RESTART_AFTER + this.#patience(), 'disconnected');
+    else if (now === 'failed') this.#restartIn(this.#patience(), 'failed');
     // `connecting` after a restart stays `restarting` for the eye.
     else if (this.state === 'connected') this.state = 'restarting';
     if (this.state === 'restarting') this.#restartIn(RESTART_AGAIN, 'restarting');
     this.#changed();
   }
 
+  #patience() {
+    return this.#polite ? POLITE_WAIT : 0;
+  }
+
   #restartIn(wait, state) {
     this.state = state;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#restart('restarting'), wait);
+    this.#timer = setTimeout(() => this.#restart(), wait);
   }
 
   /** Looks for a new path; media goes on over the old one if that comes back. */
-  #restart(state) {
-    this.#restartIn(RESTART_AGAIN, state);
+  #restart() {
+    this.#restartIn(RESTART_AGAIN, this.state === 'failed' ? 'failed' : 'restarting');
     // Fires negotiationneeded, now or once the negotiation under way is over.
     this.pc.restartIce();
     this.#changed();

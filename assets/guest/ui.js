@@ -55,8 +55,8 @@ export class DeviceLists {
   }
 
   draw() {
-    fill(this.#lists.video, this.#media.devices.video, this.#media.device('video'), 'Camera', 'No camera');
-    fill(this.#lists.audio, this.#media.devices.audio, this.#media.device('audio'), 'Microphone', 'No microphone');
+    fill(this.#lists.video, this.#media.devices.video, this.#media.chosen('video'), 'Camera', 'No camera');
+    fill(this.#lists.audio, this.#media.devices.audio, this.#media.chosen('audio'), 'Microphone', 'No microphone');
     fill(this.#lists.speaker, this.#media.devices.speaker, this.#speaker, 'Speaker', 'Default speaker');
   }
 

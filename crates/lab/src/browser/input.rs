@@ -74,11 +74,13 @@ impl Page {
     /// does. The page sees every entry that is passed on the way.
     pub async fn choose(&self, selector: &str, entry: usize) -> Result<()> {
         let quoted = Value::from(selector).to_string();
-        let state = format!(
-            "(() => {{ const list = document.querySelector({quoted}); list.focus();
-                return [list.selectedIndex, list.options.length]; }})()"
+        let focus = format!(
+            "(() => {{ const list = document.querySelector({quoted}); list?.focus();
+                return list && document.activeElement === list && [list.selectedIndex, list.options.length]; }})()"
         );
-        let state = self.evaluate(&state).await?;
+        let state = self.wait_value(&focus, REACHABLE_WITHIN).await;
+        let state =
+            state.with_context(|| format!("{selector} does not take the focus: hidden or disabled"))?;
         let (now, length) = (state[0].as_i64().unwrap_or(-1), state[1].as_i64().unwrap_or(0));
         let wanted = i64::try_from(entry)?;
         if wanted >= length {
