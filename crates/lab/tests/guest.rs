@@ -1,6 +1,8 @@
 //! The guest's page in two or three Chromium pages that call each other through a real server, driven as a
 //! person drives it: clicks, keys and what is to be seen. Only the figures come from `window.snug`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use lab::browser::{Browser, Metrics, Options, Page};
 use server::{Config, Running, Server};
 use std::time::Duration;
