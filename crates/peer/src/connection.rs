@@ -37,6 +37,7 @@ pub(crate) enum Request {
     Negotiate { restart: bool },
     Description(Description),
     Candidate(Candidate),
+    RepeatOffer,
     Keyframe,
 }
 
@@ -250,6 +251,7 @@ impl Driver {
             Request::Candidate(candidate) if candidate.usable() => {
                 self.step(Input::Candidate(candidate)).await;
             }
+            Request::RepeatOffer => self.repeat_offer().await,
             // The end of candidates, or one that we do not use.
             Request::Candidate(_) => {}
             Request::Keyframe => {
@@ -388,6 +390,15 @@ impl Driver {
         let local = local.ok_or_else(|| Error::Other("the description was not kept".into()))?;
         self.tell(PeerEvent::Description(Description { kind, sdp: local.sdp })).await;
         Ok(())
+    }
+
+    /// The other side takes an offer that it has had for a new one, and answers again.
+    async fn repeat_offer(&mut self) {
+        if self.machine.is_offering()
+            && let Err(error) = self.send_local(DescriptionType::Offer).await
+        {
+            tracing::warn!(%error, "the offer cannot be said again");
+        }
     }
 
     async fn rollback(&mut self) -> Result<(), Error> {

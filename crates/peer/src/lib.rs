@@ -120,6 +120,12 @@ impl Peer {
         self.ask(Request::Negotiate { restart: false })
     }
 
+    /// Says an offer that was not answered again, for it may have been lost on its way. With none out, this
+    /// does nothing.
+    pub fn repeat_offer(&self) -> Result<(), PeerError> {
+        self.ask(Request::RepeatOffer)
+    }
+
     /// Looks for new paths (W3C `restartIce` and an offer), with sockets on the addresses that the machine
     /// has now. Media goes on over the old path until a new one works, where the old one still does.
     pub fn restart_ice(&self) -> Result<(), PeerError> {

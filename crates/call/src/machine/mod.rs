@@ -118,6 +118,8 @@ pub(crate) enum Effect {
     Candidate(PeerKey, Option<Candidate>),
     /// Have it look for new paths.
     RestartIce(PeerKey),
+    /// Have it say an unanswered offer again.
+    RepeatOffer(PeerKey),
     /// Have the next picture be a keyframe.
     Keyframe,
     /// Their picture is over: show none.

@@ -61,7 +61,13 @@ impl Machine {
             self.snapshot.me.id = Some(welcome.id.clone());
             self.emit(Event::Joined { room, link, id: welcome.id });
         }
+        let mut known: Vec<PeerKey> = self.peers.keys().copied().collect();
+        known.sort_unstable();
         self.take_over_list(welcome.participants, now);
+        // What was on its way when the server was lost may be lost with it.
+        for key in known.into_iter().filter(|key| self.peers.contains_key(key)).collect::<Vec<_>>() {
+            self.effect(Effect::RepeatOffer(key));
+        }
         // The buttons may have been pressed while the hello was on its way.
         let ours = self.ours();
         self.announced = Some(ours);

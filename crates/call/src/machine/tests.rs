@@ -134,6 +134,7 @@ fn an_unreachable_server_ends_the_attempt_but_not_a_call() {
     let effects = rig.on(welcome("a", &["b"], true));
     assert!(matches!(rig.phase(), Phase::InRoom { .. }));
     assert!(!effects.iter().any(|e| matches!(e, Effect::OpenPeer(_) | Effect::ClosePeer(_))));
+    assert!(effects.iter().any(|e| matches!(e, Effect::RepeatOffer(1))), "it may have been lost");
     assert!(rig.machine.snapshot().problems.is_empty());
 }
 

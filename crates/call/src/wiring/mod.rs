@@ -122,6 +122,7 @@ impl Wiring {
                 self.tell(key, |peer| peer.remote_candidate(candidate.map(translate::candidate_in)));
             }
             Effect::RestartIce(key) => self.tell(key, peer::Peer::restart_ice),
+            Effect::RepeatOffer(key) => self.tell(key, peer::Peer::repeat_offer),
             Effect::Keyframe => self.video_out.request_keyframe(),
             Effect::ClearView(key) => {
                 if let Some(leg) = self.legs.get(&key) {
