@@ -250,8 +250,17 @@ fn every_size_from_smallest_to_full_hd_holds_all_buttons() {
     for (width, height) in [(480.0, 360.0), (800.0, 600.0), (1920.0, 1080.0)] {
         let people = (0..5).map(|n| participant(&n.to_string(), &format!("Person {n}"))).collect();
         let mut window = sized(room(people), width, height);
-        let screen = eframe::egui::Rect::from_min_size(eframe::egui::Pos2::ZERO, eframe::egui::vec2(width, height));
-        for label in ["Mute (M)", "Camera off (V)", "Devices (D)", "Chat (C)", "Fullscreen (F)", "Leave (Ctrl+W)", "Person 4"] {
+        let screen =
+            eframe::egui::Rect::from_min_size(eframe::egui::Pos2::ZERO, eframe::egui::vec2(width, height));
+        for label in [
+            "Mute (M)",
+            "Camera off (V)",
+            "Devices (D)",
+            "Chat (C)",
+            "Fullscreen (F)",
+            "Leave (Ctrl+W)",
+            "Person 4",
+        ] {
             let rect = window.get_by_label(label).rect();
             assert!(screen.contains_rect(rect), "{label} at {width}x{height}: {rect:?}");
         }

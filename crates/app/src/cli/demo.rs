@@ -33,12 +33,7 @@ pub fn run(seconds: u32, path: Option<&Path>) -> Result<()> {
 }
 
 fn config() -> Config {
-    Config {
-        camera: CameraUse::Pattern,
-        mic: MicUse::Tone,
-        speaker: SpeakerUse::None,
-        ..Config::default()
-    }
+    Config { camera: CameraUse::Pattern, mic: MicUse::Tone, speaker: SpeakerUse::None, ..Config::default() }
 }
 
 async fn talk(people: &mut [Person; 2], seconds: u32) -> Result<()> {

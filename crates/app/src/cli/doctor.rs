@@ -47,7 +47,12 @@ fn list(what: &str, devices: &[DeviceInfo], else_: &str) -> Finding {
     let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
     match names.is_empty() {
         true => Finding { fine: false, text: format!("{what}: none found: {else_}") },
-        false => Finding { fine: true, text: format!("{what}: {}", names.join(", ")) },
+        false => {
+            let more = names.len().saturating_sub(3);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let first = names[..names.len().min(3)].join(", ");
+            Finding { fine: true, text: format!("{what}: {first}{more}") }
+        }
     }
 }
 

@@ -21,7 +21,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// When the system has not even a thread for us.
-pub(crate) const NO_ENGINE: &str = "the call engine cannot start: close other programs, the system has no room left";
+pub(crate) const NO_ENGINE: &str =
+    "the call engine cannot start: close other programs, the system has no room left";
 
 /// A call to be started at once, with or without a window.
 #[derive(Clone, Debug)]

@@ -39,7 +39,7 @@ pub fn round(ui: &mut Ui, icon: Icon, label: &str, look: Look, side: f32) -> Res
         if response.has_focus() {
             ui.painter().circle_stroke(rect.center(), side / 2.0 + 2.0, (1.5, theme::ACCENT));
         }
-        icons::paint(ui.painter(), icon, icons::square(rect, side * 0.46), ink);
+        icons::paint(ui.painter(), icon, icons::square(rect, side * 0.46), ink, fill);
     }
     response.on_hover_text(label)
 }
@@ -56,12 +56,8 @@ pub fn bare(ui: &mut Ui, icon: Icon, label: &str) -> Response {
     if hovered {
         ui.painter().rect_filled(rect, 6.0, theme::HOVERED);
     }
-    icons::paint(
-        ui.painter(),
-        icon,
-        icons::square(rect, 15.0),
-        if hovered { theme::TEXT } else { theme::FAINT },
-    );
+    let ink = if hovered { theme::TEXT } else { theme::FAINT };
+    icons::paint(ui.painter(), icon, icons::square(rect, 15.0), ink, theme::CARD);
     response.on_hover_text(label)
 }
 
@@ -71,7 +67,7 @@ pub fn primary(ui: &mut Ui, text: &str, enabled: bool) -> Response {
         .fill(theme::ACCENT)
         .corner_radius(CornerRadius::same(theme::ROUNDING))
         .min_size(vec2(ui.available_width(), 42.0));
-    ui.add_enabled(enabled, button)
+    ui.vertical_centered_justified(|ui| ui.add_enabled(enabled, button)).inner
 }
 
 /// A line of text to type, under its label.

@@ -35,10 +35,10 @@ pub enum Icon {
     Statistics,
 }
 
-/// Draws an icon into the middle of a rectangle, as a square of its shorter side.
-pub fn paint(painter: &Painter, icon: Icon, rect: Rect, color: Color32) {
+/// Draws an icon into the middle of a rectangle, as a square of its shorter side; `ground` is what is behind.
+pub fn paint(painter: &Painter, icon: Icon, rect: Rect, color: Color32, ground: Color32) {
     let side = rect.size().min_elem();
-    Pen { painter, origin: rect.center() - Vec2::splat(side / 2.0), side, color }.draw(icon);
+    Pen { painter, origin: rect.center() - Vec2::splat(side / 2.0), side, color, ground }.draw(icon);
 }
 
 /// Draws in a unit square.
@@ -47,6 +47,7 @@ struct Pen<'a> {
     origin: Pos2,
     side: f32,
     color: Color32,
+    ground: Color32,
 }
 
 impl Pen<'_> {
@@ -137,8 +138,8 @@ impl Pen<'_> {
     /// A line across, with a gap beside it so that it reads on the filled shapes.
     fn strike(&self) {
         let ends = [self.at((0.12, 0.1)), self.at((0.88, 0.9))];
-        let gap = vec2(1.0, -1.0) * self.stroke().width * 0.75;
-        let ground = Stroke::new(self.stroke().width * 0.9, super::theme::CARD);
+        let gap = vec2(0.7, -0.7) * self.stroke().width;
+        let ground = Stroke::new(self.stroke().width * 1.1, self.ground);
         self.painter.line_segment([ends[0] + gap, ends[1] + gap], ground);
         self.path(&[(0.12, 0.1), (0.88, 0.9)]);
     }

@@ -26,6 +26,7 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
             );
             preview(view, ui, rect, snapshot, out);
             ui.add_space(theme::GAP);
+            problems::show(ui, &snapshot.problems, true, out);
             form(view, ui, snapshot, out);
         });
         return;
@@ -33,6 +34,9 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
     let split = space.right() - FORM_WIDTH - 2.0 * 20.0;
     let left = Rect::from_min_max(space.min, pos2(split - 24.0, space.bottom()));
     preview(view, ui, left, snapshot, out);
+    let notices = Rect::from_center_size(left.center_top(), vec2(left.width().min(620.0), 0.0));
+    let above = &mut ui.new_child(UiBuilder::new().max_rect(notices.with_max_y(left.bottom())));
+    problems::show(above, &snapshot.problems, true, out);
     let right = Rect::from_min_max(pos2(split, space.top()), space.max);
     let side = &mut ui.new_child(UiBuilder::new().max_rect(right));
     ScrollArea::vertical().auto_shrink(false).show(side, |ui| {
@@ -52,7 +56,15 @@ fn preview(view: &mut View, ui: &mut Ui, space: Rect, snapshot: &Snapshot, out: 
     let rect = video::fit(space, aspect);
     let name = if view.form.name.trim().is_empty() { "You" } else { view.form.name.trim() };
     let off = me.camera_off || !me.camera_live;
-    let tile = Tile { name, muted: me.muted, camera_off: off, mirrored: true, state: None, figures: None };
+    let tile = Tile {
+        name,
+        person: name,
+        muted: me.muted,
+        camera_off: off,
+        mirrored: true,
+        state: None,
+        figures: None,
+    };
     tile::show(ui, rect, &mut view.me, &tile);
     let side = 44.0;
     let row = Rect::from_center_size(
@@ -89,7 +101,6 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     ui.add_space(-4.0);
     ui.label(RichText::new("A small private room for a call").color(theme::FAINT));
     ui.add_space(6.0);
-    problems::show(ui, &snapshot.problems, true, out);
     if let Phase::Joining { room } = &snapshot.phase {
         joining(ui, room, out);
         return;

@@ -4,7 +4,7 @@ use super::controls;
 use super::icons::{self, Icon};
 use super::theme;
 use call::{About, Command, Problem};
-use eframe::egui::{Button, CornerRadius, Label, Margin, RichText, Sense, Stroke, Ui, vec2};
+use eframe::egui::{Align, Button, CornerRadius, Label, Layout, Margin, RichText, Sense, Stroke, Ui, vec2};
 
 /// What a line's button asks of the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +30,15 @@ pub fn show(
         frame.show(ui, |ui| {
             ui.horizontal(|ui| {
                 let (rect, _) = ui.allocate_exact_size(vec2(18.0, 18.0), Sense::hover());
-                icons::paint(ui.painter(), Icon::Warning, rect, theme::WARNING);
+                icons::paint(ui.painter(), Icon::Warning, rect, theme::WARNING, theme::CARD);
                 controls::from_right(ui, |ui| {
                     if controls::bare(ui, Icon::Close, "Dismiss").clicked() {
                         out.push(Command::Dismiss { problem: problem.id });
                     }
                     wish = wish.or(action(ui, problem.about, devices_at_hand, out));
-                    ui.with_layout(eframe::egui::Layout::left_to_right(eframe::egui::Align::Center), |ui| {
+                    ui.with_layout(Layout::top_down(Align::Min), |ui| {
+                        ui.spacing_mut().item_spacing.y = 1.0;
+                        ui.label(RichText::new(title(problem.about)).size(theme::SMALL).color(theme::FAINT));
                         ui.add(Label::new(RichText::new(&problem.text).size(14.0)).wrap());
                     });
                 });
@@ -44,6 +46,19 @@ pub fn show(
         });
     }
     wish
+}
+
+/// What a problem is about, in a word.
+fn title(about: About) -> &'static str {
+    match about {
+        About::Camera => "Camera",
+        About::Mic => "Microphone",
+        About::Speaker => "Speaker",
+        About::Server => "Server",
+        About::Connection => "Connection",
+        About::Display => "Display",
+        About::Command => "Snug",
+    }
 }
 
 fn action(ui: &mut Ui, about: About, devices_at_hand: bool, out: &mut Vec<Command>) -> Option<Wish> {

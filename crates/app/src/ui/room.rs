@@ -113,6 +113,7 @@ fn people(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot) {
         let figures = them.stats.as_deref().filter(|_| view.statistics).map(tile::figures);
         let tile = Tile {
             name: &them.name,
+            person: &them.name,
             muted: them.muted,
             camera_off: them.camera_off,
             mirrored: false,
@@ -126,8 +127,15 @@ fn people(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot) {
     let aspect = view.me.size().map_or(16.0 / 9.0, |(width, height)| width as f32 / height as f32);
     let corner = stage::corner(stage, aspect);
     let off = me.camera_off || !me.camera_live;
-    let tile =
-        Tile { name: "You", muted: me.muted, camera_off: off, mirrored: true, state: None, figures: None };
+    let tile = Tile {
+        name: "You",
+        person: &me.name,
+        muted: me.muted,
+        camera_off: off,
+        mirrored: true,
+        state: None,
+        figures: None,
+    };
     // A rim sets it off from the picture that it lies on.
     ui.painter().rect_filled(corner.expand(2.0), f32::from(theme::ROUNDING) + 2.0, theme::GROUND);
     tile::show(ui, corner, &mut view.me, &tile);

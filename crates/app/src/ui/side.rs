@@ -61,12 +61,9 @@ impl Panel {
             Side::Closed => {}
             Side::Chat => self.chat(ui, &snapshot.chat, out),
             Side::Devices => {
-                controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
-                ui.add_space(8.0);
-                let width = ui.available_width();
-                controls::meter(ui, snapshot.me.mic_level, snapshot.me.muted, width);
-                ui.add_space(8.0);
-                ui.checkbox(statistics, "Show statistics (S)");
+                ScrollArea::vertical()
+                    .auto_shrink(false)
+                    .show(ui, |ui| devices(ui, snapshot, statistics, out));
             }
         }
     }
@@ -115,4 +112,13 @@ impl Panel {
             response.request_focus();
         }
     }
+}
+
+fn devices(ui: &mut Ui, snapshot: &Snapshot, statistics: &mut bool, out: &mut Vec<Command>) {
+    controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
+    ui.add_space(8.0);
+    let width = ui.available_width();
+    controls::meter(ui, snapshot.me.mic_level, snapshot.me.muted, width);
+    ui.add_space(8.0);
+    ui.checkbox(statistics, "Show statistics (S)");
 }

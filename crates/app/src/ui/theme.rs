@@ -113,7 +113,7 @@ pub fn person(name: &str) -> Color32 {
     let hash =
         name.bytes().fold(0xcbf2_9ce4_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let hue = (hash % 360) as f32 / 360.0;
-    egui::ecolor::Hsva::new(hue, 0.45, 0.45, 1.0).into()
+    egui::ecolor::Hsva::new(hue, 0.55, 0.17, 1.0).into()
 }
 
 #[cfg(test)]

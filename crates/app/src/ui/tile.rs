@@ -9,8 +9,10 @@ use eframe::egui::{Align2, Color32, FontId, Painter, Pos2, Rect, Sense, Ui, Vec2
 
 /// What a tile tells beside the picture.
 pub struct Tile<'a> {
-    /// Under which name; also what its placeholder is made from.
+    /// Under which name.
     pub name: &'a str,
+    /// Whose it is: its placeholder is made from this.
+    pub person: &'a str,
     /// Microphone off.
     pub muted: bool,
     /// Camera off: the picture is not shown.
@@ -69,8 +71,8 @@ pub fn show(ui: &mut Ui, rect: Rect, picture: &mut Picture, tile: &Tile<'_>) {
         pill(&painter, rect.left_top() + vec2(10.0, 10.0), Align2::LEFT_TOP, state.text, color, None);
     }
     if let Some(figures) = tile.figures.as_deref().filter(|_| rect.width() > 420.0) {
-        let at = rect.right_bottom() - vec2(10.0, 10.0);
-        pill(&painter, at, Align2::RIGHT_BOTTOM, figures, theme::FAINT, None);
+        let at = rect.right_top() + vec2(-10.0, 10.0);
+        pill(&painter, at, Align2::RIGHT_TOP, figures, theme::FAINT, None);
     }
 }
 
@@ -92,8 +94,8 @@ fn describe(tile: &Tile<'_>) -> String {
 fn placeholder(painter: &Painter, rect: Rect, tile: &Tile<'_>) {
     painter.rect_filled(rect, f32::from(theme::ROUNDING), theme::CARD);
     let radius = (rect.size().min_elem() * 0.2).clamp(16.0, 72.0);
-    painter.circle_filled(rect.center(), radius, theme::person(tile.name));
-    let initial = tile.name.chars().find(|c| c.is_alphanumeric()).unwrap_or('?').to_uppercase().to_string();
+    painter.circle_filled(rect.center(), radius, theme::person(tile.person));
+    let initial = tile.person.chars().find(|c| c.is_alphanumeric()).unwrap_or('?').to_uppercase().to_string();
     let font = FontId::proportional(radius * 0.95);
     painter.text(rect.center(), Align2::CENTER_CENTER, initial, font, theme::TEXT);
 }
@@ -127,7 +129,7 @@ fn pill(painter: &Painter, at: Pos2, anchor: Align2, text: &str, color: Color32,
     if let Some(icon) = icon {
         let square =
             Rect::from_center_size(pos2(rect.left() + 9.0 + 7.0, rect.center().y), Vec2::splat(15.0));
-        icons::paint(painter, icon, square, theme::DANGER);
+        icons::paint(painter, icon, square, theme::DANGER, theme::GROUND);
     }
     painter.galley(rect.min + padding + vec2(extra, 0.0), galley, color);
 }
