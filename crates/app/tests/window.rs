@@ -293,3 +293,20 @@ fn when_nothing_changes_nothing_is_painted_and_a_frame_wakes_the_window() {
     window.state().snapshot.me.view.put(frame(32, 18));
     assert!(ctx.has_requested_repaint(), "alone, oneself is what moves");
 }
+
+#[test]
+fn a_key_held_down_counts_once() {
+    let mut window = window(room(Vec::new()));
+    let press = |repeat| Event::Key {
+        key: Key::M,
+        physical_key: None,
+        pressed: true,
+        repeat,
+        modifiers: Modifiers::NONE,
+    };
+    window.event(press(false));
+    window.run();
+    window.event(press(true));
+    window.run();
+    assert_eq!(window.state_mut().said(), [Command::Mute { on: true }]);
+}

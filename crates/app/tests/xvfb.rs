@@ -61,7 +61,7 @@ struct Display {
 
 impl Display {
     fn start() -> Self {
-        let screen = ["-displayfd", "1", "-screen", "0", "1280x760x24", "-nolisten", "tcp"];
+        let screen = ["-displayfd", "1", "-r", "-screen", "0", "1280x760x24", "-nolisten", "tcp"];
         let (xvfb, lines) = start(Command::new("Xvfb").args(screen).stderr(Stdio::null()));
         let number = lines.recv_timeout(PATIENCE).unwrap();
         Self { _xvfb: xvfb, name: format!(":{}", number.trim()) }
@@ -120,6 +120,11 @@ impl Photo {
         Self { width: info.width as usize, height: info.height as usize, channels, pixels }
     }
 
+    fn at(&self, x: usize, y: usize) -> &[u8] {
+        let from = (y * self.width + x) * self.channels;
+        &self.pixels[from..from + self.channels.min(3)]
+    }
+
     /// How many colours, coarsely, cover at least a fiftieth of the photograph's middle: the bars of the test
     /// picture do, the words and buttons of the window do not.
     fn large_colours(&self) -> usize {
@@ -127,9 +132,7 @@ impl Photo {
         let mut shares = std::collections::HashMap::<Vec<u8>, usize>::new();
         for y in rows.step_by(4) {
             for x in columns.clone().step_by(4) {
-                let from = (y * self.width + x) * self.channels;
-                let colour =
-                    self.pixels[from..from + self.channels.min(3)].iter().map(|value| value / 32).collect();
+                let colour = self.at(x, y).iter().map(|value| value / 32).collect();
                 *shares.entry(colour).or_default() += 1;
             }
         }
@@ -181,7 +184,7 @@ fn a_person_drives_the_window_through_a_call() {
     display.xdotool(&["windowfocus", "--sync", &id, "mousemove", "640", "20"]);
 
     let photo = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("window.png");
-    display.photograph_until(&photo, |photo| photo.large_colours() >= 4);
+    display.photograph_until(&photo, |photo| photo.large_colours() >= 6);
     if let Some(copy) = std::env::var_os("SNUG_SCREENSHOT") {
         std::fs::copy(&photo, copy).unwrap();
     }
@@ -191,13 +194,16 @@ fn a_person_drives_the_window_through_a_call() {
     display.xdotool(&["key", "v"]);
     event(&events, |event| event["event"] == "state" && event["camera_off"] == true);
     display.xdotool(&["key", "c"]);
+    // Typed before the panel is there, letters would be keys.
+    let panel = photo.with_file_name("window-chat.png");
+    display.photograph_until(&panel, |photo| photo.at(1100, 300) == [0x18, 0x20, 0x25]);
     display.xdotool(&["type", "hello"]);
     display.xdotool(&["key", "Return"]);
     event(&events, |event| event["event"] == "chat" && event["text"] == "hello");
-    display.photograph(&photo.with_file_name("window-chat.png"));
+    display.photograph(&panel);
     display.xdotool(&["key", "ctrl+w"]);
     event(&events, |event| event["event"] == "participant_left" && event["reason"] == "bye");
-    display.photograph_until(&photo.with_file_name("window-lobby.png"), |photo| photo.large_colours() < 4);
+    display.photograph_until(&photo.with_file_name("window-lobby.png"), |photo| photo.large_colours() < 6);
 
     window.signal("TERM");
     assert!(window.ended(&output), "the window closed cleanly");

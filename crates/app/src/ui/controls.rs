@@ -5,7 +5,7 @@ use super::theme;
 use call::{Command, Devices, Me};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
-    Align, Color32, ComboBox, CornerRadius, Key, KeyboardShortcut, Layout, Modifiers, Rect, Response,
+    Align, Color32, ComboBox, CornerRadius, Event, Key, KeyboardShortcut, Layout, Modifiers, Rect, Response,
     RichText, Sense, TextEdit, Ui, Vec2, WidgetInfo, vec2,
 };
 use media::{CameraUse, DeviceInfo, MicUse, SpeakerUse};
@@ -174,10 +174,15 @@ fn loudness(level: f32) -> f32 {
     ((20.0 * level.log10() + 50.0) / 50.0).clamp(0.0, 1.0)
 }
 
-/// Whether a key was pressed alone, while nobody was typing.
+/// Whether a key was pressed alone, while nobody was typing. A key held down counts once.
 pub fn pressed(ui: &Ui, key: Key) -> bool {
-    !ui.ctx().egui_wants_keyboard_input()
-        && ui.ctx().input_mut(|input| input.consume_key(Modifiers::NONE, key))
+    let wanted = |event: &Event| match event {
+        Event::Key { key: pressed, pressed: true, repeat: false, modifiers, .. } => {
+            *pressed == key && modifiers.is_none()
+        }
+        _ => false,
+    };
+    !ui.ctx().egui_wants_keyboard_input() && ui.input(|input| input.events.iter().any(wanted))
 }
 
 /// Whether Ctrl (on a Mac: Command) and a key were pressed.

@@ -87,7 +87,9 @@ impl Shell {
         if let Some(Start { server, room, name, .. }) = start {
             shell.view.form.room.clone_from(&room);
             shell.view.form.name.clone_from(&name);
-            shell.join(server.unwrap_or_default(), room, name);
+            let server = server.unwrap_or_default();
+            shell.view.form.server.clone_from(&server);
+            shell.join(server, room, name);
         }
         Ok(shell)
     }
