@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,7 +47,8 @@ impl Drop for Program {
 fn start(command: &mut Command) -> (Program, Receiver<String>) {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
-    let (sender, lines) = channel();
+    // overflow: the program waits.
+    let (sender, lines) = sync_channel(1024);
     let read = move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
     std::thread::Builder::new().name("output".into()).spawn(read).unwrap();
     (Program(child), lines)
@@ -184,7 +185,8 @@ fn a_person_drives_the_window_through_a_call() {
     display.xdotool(&["windowfocus", "--sync", &id, "mousemove", "640", "20"]);
 
     let photo = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("window.png");
-    display.photograph_until(&photo, |photo| photo.large_colours() >= 6);
+    let grown = |photo: &Photo| photo.at(1270, 750) == [0x0f, 0x14, 0x17];
+    display.photograph_until(&photo, |photo| grown(photo) && photo.large_colours() >= 6);
     if let Some(copy) = std::env::var_os("SNUG_SCREENSHOT") {
         std::fs::copy(&photo, copy).unwrap();
     }

@@ -95,7 +95,7 @@ impl Shell {
     }
 
     /// The engine's snapshot, with our own troubles and links that others can open.
-    fn to_draw(&mut self) -> Snapshot {
+    fn picture_of_now(&mut self) -> Snapshot {
         let mut snapshot = self.snapshot.borrow_and_update().clone();
         if let Some(links) = &self.links {
             match &mut snapshot.phase {
@@ -200,7 +200,7 @@ impl eframe::App for Shell {
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
-        let snapshot = self.to_draw();
+        let snapshot = self.picture_of_now();
         for command in self.view.ui(ui, &snapshot) {
             self.carry_out(command);
         }
