@@ -30,7 +30,8 @@ pub fn run(start: Option<Start>, settings: Settings, file: Option<SettingsFile>)
         Ok(Box::new(Shell::new(&cc.egui_ctx, call, events, gpu, start, settings, file)?))
     };
     eframe::run_native("snug", options, Box::new(make)).map_err(|error| {
-        anyhow!("cannot open a window ({error}): without a display, use `snug join ROOM --headless` or `snug demo`")
+        tracing::info!("no window: {error}");
+        anyhow!("cannot open a window: without a display, use `snug join ROOM --headless` or `snug demo`")
     })
 }
 
