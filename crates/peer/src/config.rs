@@ -107,7 +107,8 @@ pub struct RtpIn {
     pub timestamp: u32,
     /// Last packet of a picture; first packet after silence.
     pub marker: bool,
-    /// Codec payload, VP8's payload descriptor included. Never empty.
+    /// Codec payload, VP8's payload descriptor included. Empty for video that is padding: part of no picture,
+    /// but its number is taken. Never empty for sound.
     pub payload: Bytes,
     /// When it came.
     pub arrived: Instant,

@@ -59,7 +59,9 @@ impl Drop for Receiver {
 async fn read(kind: Kind, track: Arc<dyn TrackRemote>, current: Arc<AtomicU32>, on_rtp: OnRtp) {
     while let Some(event) = track.poll().await {
         match event {
-            TrackRemoteEvent::OnRtpPacket(packet) if !packet.payload.is_empty() => {
+            // Browsers probe the path with packets of padding between pictures. Their numbers count: without
+            // them they would look lost.
+            TrackRemoteEvent::OnRtpPacket(packet) if kind == Kind::Video || !packet.payload.is_empty() => {
                 let header = packet.header;
                 current.store(header.ssrc, Ordering::Relaxed);
                 let packet = RtpIn {
