@@ -8,7 +8,7 @@ use server::Server;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Generous, for a busy machine.
@@ -30,7 +30,8 @@ impl Running {
     fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = channel();
+        // overflow: the program waits for its reader.
+        let (sender, lines) = sync_channel(64);
         let read = move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line));
         std::thread::Builder::new().name("output".into()).spawn(read).unwrap();
         Self { child, lines, seen: Vec::new() }
