@@ -39,16 +39,35 @@ impl Direction {
     }
 }
 
-/// PulseAudio's host when it answers, else the system's default one.
-fn host() -> Host {
+/// PulseAudio's host when it answers, else the system's own; none where the system has no sound hardware:
+/// ALSA would complain on standard error, dozens of lines, and then find only its own null devices.
+fn host() -> Option<Host> {
     let pulse = ::cpal::available_hosts().into_iter().find(|id| id.name() == PULSE);
     match pulse.map(::cpal::host_from_id) {
-        Some(Ok(host)) => return host,
+        Some(Ok(host)) => return Some(host),
         Some(Err(error)) => tracing::debug!(%error, "no PulseAudio; using the system's default sound host"),
         None => {}
     }
+    if !has_sound_hardware() {
+        return None;
+    }
     let rest = ::cpal::available_hosts().into_iter().filter(|id| id.name() != PULSE);
-    rest.filter_map(|id| ::cpal::host_from_id(id).ok()).next().unwrap_or_else(::cpal::default_host)
+    rest.filter_map(|id| ::cpal::host_from_id(id).ok()).next()
+}
+
+fn has_sound_hardware() -> bool {
+    if !cfg!(target_os = "linux") {
+        return true;
+    }
+    // One line a stream of a card; empty or absent without cards.
+    std::fs::read_to_string("/proc/asound/pcm").is_ok_and(|list| !list.trim().is_empty())
+}
+
+/// Whether a device is one that a person would choose: ALSA lists its plugins (null, rate converters, …) too.
+fn is_for_people(host: &Host, device: &Device) -> bool {
+    const KEPT: [&str; 5] = ["default", "sysdefault:", "plughw:", "pipewire", "pulse"];
+    let raw = ids(device).raw;
+    if host.id().name() == "ALSA" { KEPT.iter().any(|kept| raw.starts_with(kept)) } else { !is_monitor(device) }
 }
 
 fn is_pulse(host: &Host) -> bool {
@@ -98,9 +117,9 @@ fn default_device(host: &Host, direction: Direction) -> Option<Device> {
 
 /// The system's microphones or speakers.
 pub(crate) fn list(direction: Direction) -> Vec<DeviceInfo> {
-    let host = host();
+    let Some(host) = host() else { return Vec::new() };
     let default = default_device(&host, direction).map(|device| ids(&device).full);
-    let all = devices(&host, direction).into_iter().filter(|device| !is_monitor(device));
+    let all = devices(&host, direction).into_iter().filter(|device| is_for_people(&host, device));
     all.map(|device| {
         let Ids { full: id, name, .. } = ids(&device);
         DeviceInfo { default: default.as_ref() == Some(&id), id, name }
@@ -108,9 +127,13 @@ pub(crate) fn list(direction: Direction) -> Vec<DeviceInfo> {
     .collect()
 }
 
+fn missing(direction: Direction, wanted: Option<&str>) -> DeviceError {
+    DeviceError::NotFound { what: wanted.unwrap_or(direction.noun()).to_owned() }
+}
+
 /// The device called so: by id, then by name, then by a part of its name.
 fn find(host: &Host, direction: Direction, wanted: Option<&str>) -> Result<Device, DeviceError> {
-    let missing = || DeviceError::NotFound { what: wanted.unwrap_or(direction.noun()).to_owned() };
+    let missing = || missing(direction, wanted);
     let Some(wanted_name) = wanted else {
         return default_device(host, direction).ok_or_else(missing);
     };
@@ -125,7 +148,8 @@ fn find(host: &Host, direction: Direction, wanted: Option<&str>) -> Result<Devic
 
 /// Whether a device of this id is still there; true when nobody can tell.
 pub(crate) fn is_there(direction: Direction, id: &str) -> bool {
-    let all = devices(&host(), direction);
+    let Some(host) = host() else { return true };
+    let all = devices(&host, direction);
     all.is_empty() || all.iter().any(|device| ids(device).full == id)
 }
 
@@ -170,7 +194,7 @@ fn on_error(gauge: Arc<Gauge>) -> impl FnMut(::cpal::Error) + Send + 'static {
 
 /// Opens a microphone; may block for seconds.
 pub(crate) fn open_mic(wanted: Option<&str>, wake: &Thread) -> Result<DeviceMic, DeviceError> {
-    let host = host();
+    let host = host().ok_or_else(|| missing(Direction::In, wanted))?;
     let device = find(&host, Direction::In, wanted)?;
     let Ids { full: id, name, .. } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
@@ -211,7 +235,7 @@ where
 
 /// Opens a speaker; may block for seconds.
 pub(crate) fn open_speaker(wanted: Option<&str>, wake: &Thread) -> Result<DeviceSpeaker, DeviceError> {
-    let host = host();
+    let host = host().ok_or_else(|| missing(Direction::Out, wanted))?;
     let device = find(&host, Direction::Out, wanted)?;
     let Ids { full: id, name, .. } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
