@@ -67,6 +67,10 @@ pub struct Side {
 }
 
 pub fn side(polite: bool) -> Side {
+    side_with(PeerConfig { polite, ..Default::default() })
+}
+
+pub fn side_with(config: PeerConfig) -> Side {
     let seen = Arc::new(Seen::default());
     let (sender, events) = mpsc::channel(64);
     let sink = seen.clone();
@@ -74,7 +78,6 @@ pub fn side(polite: bool) -> Side {
         sink.rtp.lock().unwrap().push((kind, packet));
         sink.changed.notify_one();
     });
-    let config = PeerConfig { polite, ..Default::default() };
     let peer = Arc::new(Peer::new(config, sender, on_rtp).unwrap());
     Side { peer, seen, events: Some(events) }
 }
@@ -112,7 +115,12 @@ impl Drop for Pair {
 impl Pair {
     /// `a` is impolite.
     pub fn new() -> Self {
-        let (mut a, mut b) = (side(false), side(true));
+        Self::with(&PeerConfig::default())
+    }
+
+    /// `a` is impolite, all else is as given.
+    pub fn with(config: &PeerConfig) -> Self {
+        let [mut a, mut b] = [false, true].map(|polite| side_with(PeerConfig { polite, ..config.clone() }));
         let there = deliver(a.events.take().unwrap(), a.seen.clone(), b.peer.clone());
         let back = deliver(b.events.take().unwrap(), b.seen.clone(), a.peer.clone());
         Self { a, b, tasks: vec![there, back] }
