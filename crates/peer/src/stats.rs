@@ -191,10 +191,24 @@ impl TransportStats {
             }
             _ => None,
         });
-        let relayed = types.contains(&Some(RTCIceCandidateType::Relay));
+        // A check may come before the candidate that it comes from: its sender then counts as unknown (peer
+        // reflexive), though it was the relay, if the other side told of nothing but relays.
+        let unknown_is_relay = types[1].is_none() && only_relays(report);
+        let relayed = types.contains(&Some(RTCIceCandidateType::Relay)) || unknown_is_relay;
         self.path = Some(if relayed { "relayed" } else { "direct" }.into());
         let [local, remote] = types.map(|kind| kind.map(|kind| kind.to_string()));
         self.local_candidate_type = local;
         self.remote_candidate_type = remote;
     }
+}
+
+/// Whether the other side told of candidates, and all of them are relays.
+fn only_relays(report: &RTCStatsReport) -> bool {
+    let mut told = report.iter().filter_map(|entry| match entry {
+        RTCStatsReportEntry::RemoteCandidate(candidate) => Some(candidate.candidate_type),
+        _ => None,
+    });
+    told.next().is_some_and(|first| {
+        first == RTCIceCandidateType::Relay && told.all(|other| other == RTCIceCandidateType::Relay)
+    })
 }
