@@ -11,6 +11,11 @@ const RESTART_AFTER = 3000;
 const POLITE_WAIT = 3000;
 const RESTART_AGAIN = 10_000;
 
+/** By itself Chromium starts at 300 kb/s, 320x180 for seconds; it takes a better start from their description. */
+function startingFast({ type, sdp }) {
+  return { type, sdp: sdp.replace(/^a=rtpmap:(\d+) VP8\/90000\r\n/m, '$&a=fmtp:$1 x-google-start-bitrate=1500\r\n') };
+}
+
 export class Peer {
   /** The connection itself; tests look at its statistics. */
   pc;
@@ -123,7 +128,7 @@ export class Peer {
     // An answer that came twice: an offer was sent again after the server had been lost.
     if (description.type === 'answer' && pc.signalingState !== 'have-local-offer') return;
     try {
-      await pc.setRemoteDescription(description);
+      await pc.setRemoteDescription(startingFast(description));
       for (const candidate of this.#early.splice(0)) await this.#add(candidate);
       if (description.type !== 'offer') return;
       await this.#adopt();

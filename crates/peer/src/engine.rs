@@ -34,9 +34,6 @@ const KEPT_PACKETS: u16 = 1024;
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 const CHECKS: u16 = 100;
 
-/// Chromium reads it from our descriptions, in kb/s. By itself it starts at 300: 320x180 for the first seconds.
-const BROWSER_STARTS_AT: &str = "x-google-start-bitrate=1500";
-
 /// What the interceptors share with the rest.
 #[derive(Clone)]
 pub(crate) struct Wires {
@@ -52,7 +49,7 @@ pub(crate) fn vp8() -> RTCRtpCodec {
         mime_type: MIME_TYPE_VP8.into(),
         clock_rate: 90_000,
         channels: 0,
-        sdp_fmtp_line: BROWSER_STARTS_AT.into(),
+        sdp_fmtp_line: String::new(),
         rtcp_feedback: vec![RTCPFeedback { typ: "ccm".into(), parameter: "fir".into() }],
     }
 }
