@@ -4,11 +4,15 @@
 mod common;
 #[path = "common/guest.rs"]
 mod guest;
+#[path = "../../peer/tests/common/turn.rs"]
+mod turn;
 
 use call::{Command, Connection, Event};
 use common::{DEADLINE, Person, World};
 use guest::{GUEST_HERTZ, Guest, browser};
+use lab::mark::{Clip, write_clip};
 use lab::mark::{Colour, read_mark};
+use media::CameraUse;
 use std::time::Instant;
 
 /// The engine sees the guest's clip, and its numbers advance.
@@ -263,4 +267,69 @@ async fn who_comes_again_is_met_again() {
     sees_move(&ann, Colour::Green).await;
     ann.tell(Command::Mute { on: false });
     guest.hears().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_may_use_a_relay_alone() {
+    let Some(turn) = turn::Turn::start() else { return };
+    let server = signaling::IceServer {
+        urls: vec![turn.url.clone()],
+        username: Some(turn::USER.into()),
+        credential: Some(turn::PASSWORD.into()),
+    };
+    let world = World::with(server::config::IceConfig { fixed: vec![server], turn: None }).await;
+    let browser = browser(&world, Colour::Green).await;
+    let mut ann = world.person("Ann", Colour::Red);
+    ann.join(&world.line.url, "tea").await;
+    let relay_alone = "window.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(config) { super({ ...config, iceTransportPolicy: 'relay' }); }
+    };";
+    let guest = Guest::opens(&browser, &world, "tea", relay_alone).await;
+    guest.enters("Gus").await;
+    both_ways(&world, &ann, &guest).await;
+    println!("click on Join to first picture through the relay: {} ms", guest.get("joinMs").await);
+    let path = guest.get("path()").await;
+    assert_eq!(path[0], "relay", "{path}");
+    ann.snapshot("relayed path", |s| {
+        s.participants[0].stats.as_ref().is_some_and(|s| s.path == Some(call::stats::Path::Relayed))
+    })
+    .await;
+}
+
+/// The browser's figures of what it sends and gets.
+const FIGURES: &str = "(async () => {
+    const all = [...(await connection().getStats()).values()];
+    const video = (type) => all.find((each) => each.type === type && each.kind === 'video');
+    return { out: video('outbound-rtp'), in: video('inbound-rtp') };
+})()";
+
+/// A camera of 720p at both ends: the browser soon sends at a good rate (by itself it begins at 300 kb/s),
+/// nothing is lost (its probes are padding, whose numbers count), and keyframes stay rare.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_browser_sends_at_a_good_rate_and_nothing_is_lost() {
+    let world = World::new().await;
+    let clip = world.path("large.y4m");
+    let large = Clip { width: 1280, height: 720, fps: 30, frames: 60, colour: Colour::Green };
+    write_clip(&clip, &large).expect("a clip");
+    let browser = guest::browser_with(&world, &clip).await;
+    let mut ann = world.person("Ann", Colour::Red);
+    ann.tell(Command::Camera { source: CameraUse::File(clip.clone()) });
+    ann.join(&world.line.url, "tea").await;
+    let guest = Guest::joins(&browser, &world, "tea").await;
+    sees_move(&ann, Colour::Green).await;
+    guest.sees(Colour::Green).await;
+    guest.until("count('outbound-rtp', 'video', 'framesEncoded').then((now) => now > 30)").await;
+    let early = guest.get(FIGURES).await;
+    assert!(early["out"]["targetBitrate"].as_f64().is_some_and(|rate| rate >= 1e6), "{early:#}");
+    // Some five seconds, by the browser's own clock of pictures sent.
+    guest.until("count('outbound-rtp', 'video', 'framesEncoded').then((now) => now > 180)").await;
+    let late = guest.get(FIGURES).await;
+    let stats = ann.other().stats.expect("statistics");
+    println!("{late:#}\n{stats:#?}");
+    // One to begin with, and one each time the browser takes another size.
+    assert!(late["out"]["keyFramesEncoded"].as_u64().is_some_and(|keys| keys <= 4), "{late:#}");
+    assert!(late["in"]["keyFramesDecoded"].as_u64().is_some_and(|keys| keys <= 4), "{late:#}");
+    let asked = [&late["out"]["pliCount"], &late["in"]["pliCount"]].map(|count| count.as_u64().unwrap_or(99));
+    assert!(asked.iter().all(|count| *count <= 1), "{late:#}");
+    assert_eq!(stats.inbound_video.packets_lost, 0, "{stats:#?}");
 }

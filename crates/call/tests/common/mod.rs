@@ -24,7 +24,12 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        let config = server::Config { listen: ([127, 0, 0, 1], 0).into(), ..Default::default() };
+        Self::with(server::config::IceConfig::default()).await
+    }
+
+    /// With STUN and TURN servers.
+    pub async fn with(ice: server::config::IceConfig) -> Self {
+        let config = server::Config { listen: ([127, 0, 0, 1], 0).into(), ice, ..Default::default() };
         let server = server::Server::bind(config).await.expect("a free port");
         let line = Line::to(server.local_addr()).await;
         Self { _server: server, line, dir: tempfile::tempdir().expect("a folder") }
