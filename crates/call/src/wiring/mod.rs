@@ -19,6 +19,7 @@ use peer::{Kind, PeerError};
 use signaling::{Client, JoinRequest, Name, RoomName, Server};
 use std::collections::HashMap;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Hands an input to the engine from a thread that must not wait.
 /// overflow: 1024 inputs wait already, the engine is stuck: dropped and logged.
@@ -36,6 +37,8 @@ pub(crate) struct Wiring {
     fanout: Fanout,
     legs: HashMap<PeerKey, Leg>,
     client: Option<Client>,
+    /// Byes on their way; each takes half a second at most.
+    goodbyes: JoinSet<()>,
     muted: bool,
     camera_off: bool,
     camera: Camera,
@@ -84,6 +87,7 @@ impl Wiring {
             fanout,
             legs: HashMap::new(),
             client: None,
+            goodbyes: JoinSet::new(),
             muted: config.muted,
             camera_off: config.camera_off,
             camera,
@@ -171,8 +175,10 @@ impl Wiring {
     }
 
     fn disconnect(&mut self) {
+        // Those that are said already are forgotten.
+        while self.goodbyes.try_join_next().is_some() {}
         if let Some(client) = self.client.take() {
-            tokio::spawn(client.bye());
+            self.goodbyes.spawn(client.bye());
         }
     }
 
@@ -258,6 +264,8 @@ impl Wiring {
         if let Some(client) = self.client.take() {
             client.bye().await;
         }
+        // Whoever leaves and quits at once has a bye on its way: without it the others would wait for them.
+        while self.goodbyes.join_next().await.is_some() {}
         drop(legs);
     }
 }

@@ -67,7 +67,11 @@ fn has_sound_hardware() -> bool {
 fn is_for_people(host: &Host, device: &Device) -> bool {
     const KEPT: [&str; 5] = ["default", "sysdefault:", "plughw:", "pipewire", "pulse"];
     let raw = ids(device).raw;
-    if host.id().name() == "ALSA" { KEPT.iter().any(|kept| raw.starts_with(kept)) } else { !is_monitor(device) }
+    if host.id().name() == "ALSA" {
+        KEPT.iter().any(|kept| raw.starts_with(kept))
+    } else {
+        !is_monitor(device)
+    }
 }
 
 fn is_pulse(host: &Host) -> bool {
