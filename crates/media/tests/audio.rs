@@ -1,4 +1,5 @@
 //! Sound from end to end with files in the place of devices: microphone, Opus, jitter buffer, speaker.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use media::audio::measure::{rms, tone_share};
 use media::{Audio, AudioEvent, AudioPacket, DeviceError, MicUse, RtpPacket, SpeakerUse};

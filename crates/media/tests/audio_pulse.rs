@@ -2,6 +2,7 @@
 //!
 //! The daemon's address is an environment variable, which must not be changed while threads run: the first
 //! test starts the daemon and runs the second one, which is ignored otherwise, in a process of its own.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use media::audio::measure::{rms, tone_share};
 use media::audio::{list_mics, list_speakers};

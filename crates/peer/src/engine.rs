@@ -31,8 +31,8 @@ const NACK_TRIES: u16 = 5;
 const KEPT_PACKETS: u16 = 1024;
 /// How often all untried pairs are checked (RFC 8445's pace; the stack's own is 200 ms, which a join waits
 /// for), and how often before a pair is given up: 5 s.
-const CHECK_EVERY: Duration = Duration::from_millis(50);
-const CHECKS: u16 = 100;
+const CHECK_EVERY: Duration = Duration::from_millis(25);
+const CHECKS: u16 = 200;
 
 /// What the interceptors share with the rest.
 #[derive(Clone)]

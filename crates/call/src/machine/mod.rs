@@ -122,6 +122,8 @@ pub(crate) enum Effect {
     RepeatOffer(PeerKey),
     /// Have the next picture be a keyframe.
     Keyframe,
+    /// Media can flow to them: encode from now on, beginning with a keyframe.
+    Connected(PeerKey),
     /// Their picture is over: show none.
     ClearView(PeerKey),
     /// Close or open every audio slot.

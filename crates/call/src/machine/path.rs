@@ -43,8 +43,7 @@ impl Machine {
             peering.down_since = None;
             peering.restarted = None;
             self.resolve(About::Connection);
-            // They have nothing to show until a keyframe comes.
-            self.effect(Effect::Keyframe);
+            self.effect(Effect::Connected(key));
         } else {
             peering.down_since.get_or_insert(now);
         }

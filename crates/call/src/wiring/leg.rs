@@ -20,6 +20,8 @@ pub(super) struct Leg {
     _audio_in: AudioInlet,
     _sink: Option<Y4mSink>,
     meter: Meter,
+    /// Media could flow once; a lost path may come back by itself.
+    pub(super) connected: bool,
 }
 
 /// What a leg is built between.
@@ -68,7 +70,14 @@ impl Leg {
         if open.offer {
             peer.negotiate()?;
         }
-        Ok(Self { peer, video_in, _audio_in: audio_in, _sink: sink, meter: Meter::default() })
+        Ok(Self {
+            peer,
+            video_in,
+            _audio_in: audio_in,
+            _sink: sink,
+            meter: Meter::default(),
+            connected: false,
+        })
     }
 
     pub(super) fn peer(&self) -> &Peer {

@@ -41,6 +41,7 @@ pub(crate) struct Wiring {
     goodbyes: JoinSet<()>,
     muted: bool,
     camera_off: bool,
+    encoding: bool,
     camera: Camera,
     video_out: VideoOut,
     audio: Audio,
@@ -90,6 +91,7 @@ impl Wiring {
             goodbyes: JoinSet::new(),
             muted: config.muted,
             camera_off: config.camera_off,
+            encoding: false,
             camera,
             video_out,
             audio,
@@ -128,6 +130,13 @@ impl Wiring {
             Effect::RestartIce(key) => self.tell(key, peer::Peer::restart_ice),
             Effect::RepeatOffer(key) => self.tell(key, peer::Peer::repeat_offer),
             Effect::Keyframe => self.video_out.request_keyframe(),
+            Effect::Connected(key) => {
+                if let Some(leg) = self.legs.get_mut(&key) {
+                    leg.connected = true;
+                }
+                self.turn_encoder();
+                self.video_out.request_keyframe();
+            }
             Effect::ClearView(key) => {
                 if let Some(leg) = self.legs.get(&key) {
                     leg.clear_view();
@@ -194,7 +203,6 @@ impl Wiring {
         match Leg::open(open, &ends) {
             Ok(leg) => {
                 self.legs.insert(open.key, leg);
-                self.turn_encoder();
             }
             Err(error) => {
                 self.fanout.remove(open.key);
@@ -235,9 +243,14 @@ impl Wiring {
         self.camera.set_on(!on);
     }
 
-    /// Nobody to send to, or camera off: nothing is encoded.
-    fn turn_encoder(&self) {
-        self.video_out.set_on(!self.camera_off && !self.legs.is_empty());
+    /// Nobody to send to, or camera off: nothing is encoded. Not before somebody is connected, for a
+    /// keyframe that nobody gets would hold up the one that they wait for.
+    fn turn_encoder(&mut self) {
+        let on = !self.camera_off && self.legs.values().any(|leg| leg.connected);
+        if on != self.encoding {
+            self.encoding = on;
+            self.video_out.set_on(on);
+        }
     }
 
     /// Statistics of every connection.
