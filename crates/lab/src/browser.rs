@@ -2,7 +2,7 @@
 //!
 //! The protocol runs over two pipes (`--remote-debugging-pipe`), not over a WebSocket: that needs no port,
 //! works when the browser lives in another network namespace, and Chromium quits by itself when we are
-//! gone, however we went. One task owns the pipes ([`pipe`]); a [`Page`] is a handle on one tab.
+//! gone, however we went. One task owns the pipes (`pipe`); a [`Page`] is a handle on one tab.
 
 mod input;
 mod page;
