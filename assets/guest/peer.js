@@ -214,6 +214,8 @@ export class Peer {
   /** Looks for a new path; media goes on over the old one if that comes back. */
   #restart() {
     this.#restartIn(RESTART_AGAIN, this.state === 'failed' ? 'failed' : 'restarting');
+    // An offer that is out may have been lost, and no other is made before it is answered.
+    this.resend();
     // Fires negotiationneeded, now or once the negotiation under way is over.
     this.pc.restartIce();
     this.#changed();

@@ -81,6 +81,8 @@ export class Room {
       case 'away':
       case 'back':
         if (person) person.away = message.type === 'away';
+        // What was on its way to them may be lost.
+        if (message.type === 'back') person?.peer.resend();
         break;
       case 'state':
         if (person) Object.assign(person, { audio: message.audio, video: message.video });

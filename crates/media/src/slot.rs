@@ -101,7 +101,10 @@ impl<T> Slot<T> {
         let mut state = self.lock();
         state.closed = true;
         state.value = None;
+        // It may hold a clone of this slot.
+        let waker = state.waker.take();
         drop(state);
+        drop(waker);
         self.0.changed.notify_all();
     }
 

@@ -243,7 +243,13 @@ impl Driver {
 
     async fn request(&mut self, request: Request) {
         match request {
-            Request::Negotiate { restart } => self.step(Input::Wanted { restart }).await,
+            Request::Negotiate { restart } => {
+                // An offer that is out may have been lost; while it waits for an answer no other is made.
+                if restart {
+                    self.repeat_offer().await;
+                }
+                self.step(Input::Wanted { restart }).await;
+            }
             Request::Description(description) => match readable(&description) {
                 Ok(()) => self.step(Input::Remote(description)).await,
                 Err(why) => self.tell(PeerEvent::Rejected(why)).await,

@@ -85,9 +85,22 @@ pub enum Output {
 struct Place {
     info: ParticipantInfo,
     resume: String,
+    /// The secret before: good until the present one was used, for a welcome may be lost on its way.
+    previous: Option<String>,
     socket: Option<SocketId>,
     kept: VecDeque<ServerMessage>,
     gone_at: Option<Instant>,
+}
+
+impl Place {
+    /// Takes a new secret; gives the one that is no longer good. The one just used stays good.
+    fn renew(&mut self, fresh: String, used: Option<&str>) -> Option<String> {
+        let current = std::mem::replace(&mut self.resume, fresh);
+        if self.previous.as_deref().is_some_and(|previous| Some(previous) == used) {
+            return Some(current);
+        }
+        self.previous.replace(current)
+    }
 }
 
 struct Room {
@@ -218,6 +231,7 @@ impl Rooms {
         room.places.push(Place {
             info,
             resume: resume.clone(),
+            previous: None,
             socket: Some(socket),
             kept: VecDeque::new(),
             gone_at: None,
@@ -243,13 +257,15 @@ impl Rooms {
         };
         let Some(place) = room.places.iter_mut().find(|p| p.info.id == seat.id) else { return };
         let old_socket = place.socket.replace(socket);
-        let old_resume = std::mem::replace(&mut place.resume, resume.clone());
+        let unused = place.renew(resume.clone(), hello.resume.as_deref());
         let kept = std::mem::take(&mut place.kept);
         let was_away = std::mem::replace(&mut place.info.away, false);
         place.gone_at = None;
         let changed = (place.info.audio, place.info.video) != (hello.audio, hello.video);
         (place.info.audio, place.info.video) = (hello.audio, hello.video);
-        self.resumes.remove(&old_resume);
+        if let Some(unused) = unused {
+            self.resumes.remove(&unused);
+        }
         self.resumes.insert(resume, seat.clone());
         if let Some(old) = old_socket {
             self.sockets.remove(&old);
@@ -361,6 +377,9 @@ impl Rooms {
             self.rooms.remove(&seat.room);
         }
         self.resumes.remove(&place.resume);
+        if let Some(previous) = &place.previous {
+            self.resumes.remove(previous);
+        }
         if let Some(socket) = place.socket {
             self.sockets.remove(&socket);
             if reason == LeftReason::Replaced {

@@ -26,9 +26,26 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A participant's id, given by the server; unique in the room.
+///
+/// Read from outside only as 1 to 32 ASCII letters and digits: it names threads and files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct ParticipantId(pub String);
+
+impl TryFrom<String> for ParticipantId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let good = (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if good { Ok(Self(text)) } else { Err("not the id of a participant") }
+    }
+}
+
+impl From<ParticipantId> for String {
+    fn from(id: ParticipantId) -> Self {
+        id.0
+    }
+}
 
 impl fmt::Display for ParticipantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -80,12 +80,14 @@ impl Machine {
                 self.problem(About::Mic, why, false);
             }
             EndReport::MicLost { why } => {
+                self.opened.mic = None;
                 self.snapshot.me.mic_live = false;
                 self.problem(About::Mic, why, false);
                 self.announce();
             }
             EndReport::SpeakerOpened { sink, name } => {
                 self.resolve(About::Speaker);
+                self.snapshot.me.speaker = sink.clone();
                 self.opened.speaker = Some(sink);
                 self.emit(Event::SpeakerOpened { sink: name });
             }
@@ -108,12 +110,13 @@ impl Machine {
         self.announce();
     }
 
-    /// A microphone that was set aside since may still report that it opened: that changes nothing.
+    /// Whatever was asked for since: what is in use is the truth, for its sound is sent.
     fn on_mic_opened(&mut self, source: MicUse, name: String) {
-        if source != self.snapshot.me.mic || source == MicUse::None {
+        if source == MicUse::None || self.snapshot.me.mic == MicUse::None {
             return;
         }
         self.resolve(About::Mic);
+        self.snapshot.me.mic = source.clone();
         self.opened.mic = Some(source);
         self.snapshot.me.mic_live = true;
         self.emit(Event::MicOpened { source: name });

@@ -29,6 +29,8 @@ pub(crate) type PeerKey = u64;
 pub(crate) enum Input {
     /// The user asks for something.
     Command(Command),
+    /// What comes by the signaling client of one attempt to join; of an earlier one it is too late.
+    FromServer { attempt: u64, report: Box<Input> },
     /// The server's first answer, or its answer after an outage.
     Welcome(Welcome),
     /// Any other message of the server.
@@ -101,7 +103,7 @@ pub(crate) enum EndReport {
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// Say hello to a server.
-    Connect { server: String, room: String, name: String, audio: bool, video: bool },
+    Connect { attempt: u64, server: String, room: String, name: String, audio: bool, video: bool },
     /// Say bye to it.
     Disconnect,
     /// Tell it something.
@@ -160,6 +162,8 @@ struct Peering {
     down_since: Option<Instant>,
     /// When the last ICE restart was asked for.
     restarted: Option<Instant>,
+    /// The user was told that no path is found.
+    told: bool,
 }
 
 /// The ends that were last opened: what goes on when the next one fails.
@@ -183,6 +187,8 @@ pub(crate) struct Machine {
     /// What a room's link begins with.
     server: String,
     join_clicked: Option<Instant>,
+    /// Counts the joins.
+    attempt: u64,
     /// What the others were last told of us.
     announced: Option<(bool, bool)>,
     opened: Opened,
@@ -200,6 +206,7 @@ impl Machine {
             ice_servers: Vec::new(),
             server: String::new(),
             join_clicked: None,
+            attempt: 0,
             announced: None,
             opened: Opened::default(),
             effects: Vec::new(),
@@ -215,6 +222,8 @@ impl Machine {
     pub(crate) fn on(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         match input {
             Input::Command(command) => self.on_command(command, now),
+            Input::FromServer { attempt, report } if attempt == self.attempt => return self.on(*report, now),
+            Input::FromServer { .. } => {}
             Input::Welcome(welcome) => self.on_welcome(welcome, now),
             Input::Message(message) => self.on_message(message, now),
             Input::ServerLost { why } => self.on_server_lost(why),

@@ -42,6 +42,7 @@ impl Machine {
         if state == PathState::Connected {
             peering.down_since = None;
             peering.restarted = None;
+            peering.told = false;
             self.resolve(About::Connection);
             self.effect(Effect::Connected(key));
         } else {
@@ -120,10 +121,11 @@ impl Machine {
         if lost && due {
             self.restart(key, now);
         }
-        let told = self.snapshot.problems.iter().any(|p| p.about == About::Connection);
-        if down >= GIVE_WORD && !told {
-            self.on_peer_failed(key, "no way between your two networks answers. Still trying; check the network, and that the server offers TURN".into());
-        }
+        let Some(peering) = self.peers.get_mut(&key).filter(|p| down >= GIVE_WORD && !p.told) else { return };
+        peering.told = true;
+        let why = "no way between your two networks answers. Still trying; check the network, and that the \
+                   server offers TURN";
+        self.on_peer_failed(key, why.into());
     }
 
     fn restart(&mut self, key: PeerKey, now: Instant) {

@@ -21,7 +21,9 @@ impl Machine {
         self.snapshot.phase = Phase::Joining { room: room.clone() };
         let (audio, video) = self.ours();
         self.announced = Some((audio, video));
-        self.effect(Effect::Connect { server, room, name, audio, video });
+        self.attempt += 1;
+        let attempt = self.attempt;
+        self.effect(Effect::Connect { attempt, server, room, name, audio, video });
     }
 
     pub(super) fn leave(&mut self, reason: &str) {
@@ -121,7 +123,13 @@ impl Machine {
             }
             ServerMessage::Left { id, reason } => self.part(&id, reason.as_str()),
             ServerMessage::Away { id } => self.set_away(&id, true),
-            ServerMessage::Back { id } => self.set_away(&id, false),
+            ServerMessage::Back { id } => {
+                self.set_away(&id, false);
+                // What was on its way to them may be lost.
+                if let Some(key) = self.key_of(&id) {
+                    self.effect(Effect::RepeatOffer(key));
+                }
+            }
             ServerMessage::Description { from, description } => {
                 if let Some(key) = self.key_of(&from) {
                     self.effect(Effect::Describe(key, description));
@@ -145,8 +153,10 @@ impl Machine {
         self.next_key += 1;
         let view = Slot::default();
         let polite = me > info.id;
-        self.peers
-            .insert(key, Peering { id: info.id.clone(), polite, down_since: Some(now), restarted: None });
+        self.peers.insert(
+            key,
+            Peering { id: info.id.clone(), polite, down_since: Some(now), restarted: None, told: false },
+        );
         self.emit(Event::Participant {
             id: info.id.clone(),
             name: info.name.clone(),
@@ -169,7 +179,10 @@ impl Machine {
 
     fn part(&mut self, id: &ParticipantId, reason: &str) {
         if let Some(key) = self.key_of(id) {
-            self.peers.remove(&key);
+            let told = self.peers.remove(&key).is_some_and(|peering| peering.told);
+            if told {
+                self.resolve(About::Connection);
+            }
             self.effect(Effect::ClosePeer(key));
         }
         let before = self.snapshot.participants.len();

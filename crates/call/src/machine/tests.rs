@@ -120,6 +120,35 @@ fn a_camera_that_fails_is_told_and_one_that_comes_back_too() {
 }
 
 #[test]
+fn a_late_word_of_the_room_before_is_not_of_this_one() {
+    let mut rig = Rig::in_call();
+    rig.on(Input::Command(Command::Leave));
+    rig.on(join());
+    let late = |report| Input::FromServer { attempt: 1, report: Box::new(report) };
+    rig.on(late(Input::ServerFailed { why: "full".into() }));
+    assert!(rig.on(late(welcome("a", &["b"], false))).is_empty());
+    assert!(matches!(rig.phase(), Phase::Joining { .. }));
+    rig.on(Input::FromServer { attempt: 2, report: Box::new(welcome("c", &[], false)) });
+    assert!(matches!(rig.phase(), Phase::InRoom { .. }));
+}
+
+#[test]
+fn the_microphone_in_use_is_the_truth() {
+    let mut rig = Rig::in_call();
+    let opened = |source: &str| {
+        Input::End(EndReport::MicOpened { source: MicUse::Device(source.into()), name: source.into() })
+    };
+    rig.on(Input::Command(Command::Mic { source: MicUse::Device("one".into()) }));
+    rig.on(opened("one"));
+    rig.on(Input::End(EndReport::MicLost { why: "unplugged".into() }));
+    rig.on(Input::Command(Command::Mic { source: MicUse::Device("two".into()) }));
+    rig.on(Input::End(EndReport::MicFailed { why: "busy".into() }));
+    let effects = rig.on(opened("two"));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Announce { audio: true, .. })), "{effects:?}");
+    assert_eq!(rig.machine.snapshot().me.mic, MicUse::Device("two".into()));
+}
+
+#[test]
 fn an_unreachable_server_ends_the_attempt_but_not_a_call() {
     let mut rig = Rig::new();
     rig.on(join());
@@ -188,6 +217,10 @@ fn the_user_is_told_when_no_path_is_found() {
     }
     let problems = &rig.machine.snapshot().problems;
     assert!(problems.iter().any(|p| p.about == About::Connection), "{problems:?}");
+    let shown = problems[0].id;
+    rig.on(Input::Command(Command::Dismiss { problem: shown }));
+    rig.after(1);
+    assert!(rig.machine.snapshot().problems.is_empty(), "told once");
     rig.on(Input::PeerState(1, PathState::Connected));
     assert!(rig.machine.snapshot().problems.is_empty());
 }

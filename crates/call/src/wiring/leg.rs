@@ -20,6 +20,7 @@ pub(super) struct Leg {
     _audio_in: AudioInlet,
     _sink: Option<Y4mSink>,
     meter: Meter,
+    probe: Slot<Frame>,
     /// Media could flow once; a lost path may come back by itself.
     pub(super) connected: bool,
 }
@@ -37,7 +38,8 @@ pub(super) struct Ends<'a> {
 impl Leg {
     pub(super) fn open(open: &OpenPeer, ends: &Ends<'_>) -> Result<Self, PeerError> {
         let key = open.key;
-        let (outputs, sink) = outputs(open, ends);
+        let probe = first_frame_probe(key, ends.inputs.clone());
+        let (outputs, sink) = outputs(open, ends, probe.clone());
         let (ask, asked) = mpsc::channel(1);
         // overflow: a keyframe is already being asked for.
         let wanted = Box::new(move || {
@@ -76,6 +78,7 @@ impl Leg {
             _audio_in: audio_in,
             _sink: sink,
             meter: Meter::default(),
+            probe,
             connected: false,
         })
     }
@@ -94,7 +97,9 @@ impl Leg {
 
     /// Closes the connection and joins the decoder, away from the engine's task.
     pub(super) fn close(self) {
-        let Self { peer, video_in, _audio_in, _sink, .. } = self;
+        let Self { peer, video_in, _audio_in, _sink, probe, .. } = self;
+        // What it calls holds it: closed, it lets go of itself.
+        probe.close();
         tokio::spawn(async move {
             peer.close().await;
             // Joins a thread that may be in the middle of a picture.
@@ -115,8 +120,8 @@ impl Leg {
 }
 
 /// Where their pictures go, and one more place that tells of the first.
-fn outputs(open: &OpenPeer, ends: &Ends<'_>) -> (Vec<Slot<Frame>>, Option<Y4mSink>) {
-    let mut outputs = vec![first_frame_probe(open.key, ends.inputs.clone())];
+fn outputs(open: &OpenPeer, ends: &Ends<'_>, probe: Slot<Frame>) -> (Vec<Slot<Frame>>, Option<Y4mSink>) {
+    let mut outputs = vec![probe];
     let shown = super::show(ends.display, &open.id.0, &open.view, ends.inputs);
     let sink = shown.and_then(|(slot, sink)| {
         outputs.push(slot);

@@ -102,9 +102,11 @@ impl Wiring {
     /// Carries out one effect. What goes wrong comes back as an input.
     pub(crate) async fn run(&mut self, effect: Effect) {
         match effect {
-            Effect::Connect { server, room, name, audio, video } => {
-                if let Err(why) = self.connect(&server, &room, &name, audio, video) {
-                    hand_in(&self.inputs, Input::ServerFailed { why });
+            Effect::Connect { attempt, server, room, name, audio, video } => {
+                let request = join_request(&server, &room, &name, (audio, video));
+                match request {
+                    Ok(request) => self.connect(attempt, request),
+                    Err(why) => hand_in(&self.inputs, from_server(attempt, Input::ServerFailed { why })),
                 }
             }
             Effect::Disconnect => self.disconnect(),
@@ -158,29 +160,19 @@ impl Wiring {
         }
     }
 
-    fn connect(
-        &mut self,
-        server: &str,
-        room: &str,
-        name: &str,
-        audio: bool,
-        video: bool,
-    ) -> Result<(), String> {
-        let server = Server::parse(server).map_err(|error| error.to_string())?;
-        let room = RoomName::parse(room).map_err(|error| error.to_string())?;
-        let name = Name::parse(name).map_err(|error| error.to_string())?;
+    fn connect(&mut self, attempt: u64, request: JoinRequest) {
         // overflow: the client reads nothing more from the server until there is room.
         let (events, mut reports) = mpsc::channel(64);
-        self.client = Some(Client::connect(JoinRequest { server, room, name, audio, video }, events));
+        self.client = Some(Client::connect(request, events));
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
             while let Some(report) = reports.recv().await {
-                if inputs.send(translate::client_event(report)).await.is_err() {
+                let input = from_server(attempt, translate::client_event(report));
+                if inputs.send(input).await.is_err() {
                     return;
                 }
             }
         });
-        Ok(())
     }
 
     fn disconnect(&mut self) {
@@ -281,6 +273,23 @@ impl Wiring {
         while self.goodbyes.join_next().await.is_some() {}
         drop(legs);
     }
+}
+
+fn from_server(attempt: u64, report: Input) -> Input {
+    Input::FromServer { attempt, report: Box::new(report) }
+}
+
+/// What people typed, read; or one line that says what is wrong with it.
+fn join_request(
+    server: &str,
+    room: &str,
+    name: &str,
+    (audio, video): (bool, bool),
+) -> Result<JoinRequest, String> {
+    let server = Server::parse(server).map_err(|error| error.to_string())?;
+    let room = RoomName::parse(room).map_err(|error| error.to_string())?;
+    let name = Name::parse(name).map_err(|error| error.to_string())?;
+    Ok(JoinRequest { server, room, name, audio, video })
 }
 
 fn self_view(

@@ -81,9 +81,22 @@ struct Shared {
     key_wanted: AtomicBool,
     bitrate: AtomicU32,
     stop: AtomicBool,
-    /// Whether pictures may leave. Held while the sink is called, so that turning it off is final.
-    gate: Mutex<bool>,
+    /// Held while the sink is called, so that turning it off is final.
+    gate: Mutex<Gate>,
     stats: Mutex<(VideoOutStats, Rate)>,
+}
+
+/// Whether pictures may leave: those only that were taken since it was last opened.
+#[derive(Clone, Copy)]
+struct Gate {
+    on: bool,
+    since: Instant,
+}
+
+impl Gate {
+    fn lets(&self, captured: Instant) -> bool {
+        self.on && captured >= self.since
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -106,11 +119,13 @@ impl VideoOut {
         sink: Box<dyn FnMut(EncodedFrame) + Send>,
         settings: VideoSettings,
     ) -> VideoOut {
+        // A picture that waits in the slot already may be taken.
+        let started = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now);
         let shared = Arc::new(Shared {
             key_wanted: AtomicBool::new(false),
             bitrate: AtomicU32::new(settings.bitrate.unwrap_or(BY_SIZE)),
             stop: AtomicBool::new(false),
-            gate: Mutex::new(true),
+            gate: Mutex::new(Gate { on: true, since: started }),
             stats: Mutex::default(),
         });
         let worker = Worker::new(shared.clone(), input.clone(), sink, settings);
@@ -135,7 +150,10 @@ impl VideoOut {
     /// Off: nothing is encoded, and once this returns the sink is not called. On: starts with a keyframe.
     pub fn set_on(&self, on: bool) {
         self.request_keyframe();
-        *lock(&self.shared.gate) = on;
+        let mut gate = lock(&self.shared.gate);
+        if gate.on != on {
+            *gate = Gate { on, since: Instant::now() };
+        }
     }
 
     /// What was done so far.
@@ -195,7 +213,7 @@ impl Worker {
         while !self.shared.stop.load(Ordering::Relaxed) && !self.input.is_closed() {
             let far = Instant::now() + Duration::from_secs(3600);
             let Some(frame) = self.input.wait(far) else { continue };
-            if !*lock(&self.shared.gate) || self.too_soon(frame.captured) {
+            if !lock(&self.shared.gate).lets(frame.captured) || self.too_soon(frame.captured) {
                 continue;
             }
             if let Err(error) = self.encode(&frame) {
@@ -260,8 +278,8 @@ impl Worker {
         started: Instant,
     ) {
         let (width, height) = (picture.width(), picture.height());
-        let open = lock(&self.shared.gate);
-        if !*open {
+        let gate = lock(&self.shared.gate);
+        if !gate.lets(frame.captured) {
             return;
         }
         self.count((width, height), encoded.key, started);
