@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Pair, deliver, frame, side, stream};
+use common::{Pair, Stream, deliver, frame, side, stream};
 use peer::{Candidate, Description, Kind, PeerError, PeerEvent, RtpIn, source};
 use std::time::Duration;
 
@@ -107,6 +107,7 @@ async fn candidates_may_come_before_the_offer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replace_track_keeps_one_stream_and_negotiates_nothing() {
     let pair = Pair::call().await;
+    let _clock = clock(&pair);
     let slot = pair.a.peer.sender(Kind::Video);
     let (_, sound) = source(Kind::Audio);
     let mismatch = PeerError::KindMismatch { slot: Kind::Video, given: Kind::Audio };
@@ -146,8 +147,21 @@ async fn replace_track_keeps_one_stream_and_negotiates_nothing() {
     assert_eq!(pair.a.peer.negotiate(), Err(PeerError::Closed));
 }
 
-/// Waits until what is on its way has come: a packet sent afterwards on the other slot is there, and the
-/// count has not moved for a while.
+/// Lets `a` receive so many packets of sound, which come 20 ms apart: the clock for what must not happen
+/// meanwhile. It stops, and the test fails, if the connection itself is dead.
+async fn beats(pair: &Pair, count: usize) {
+    let now = pair.a.seen.rtp_of(Kind::Audio).len();
+    pair.a.seen.until("beat", |seen| seen.rtp_of(Kind::Audio).len() >= now + count).await;
+}
+
+/// `b` sends the sound that [`beats`] counts.
+fn clock(pair: &Pair) -> Stream {
+    let (writer, track) = source(Kind::Audio);
+    pair.b.peer.sender(Kind::Audio).replace_track(Some(track)).expect("a slot that is open");
+    stream(writer, 80, 0)
+}
+
+/// Waits until what is on its way has come: the count has not moved for fifteen beats.
 async fn quiet(pair: &Pair, kind: Kind) -> usize {
     let mut last = usize::MAX;
     loop {
@@ -159,13 +173,14 @@ async fn quiet(pair: &Pair, kind: Kind) -> usize {
         }
         last = received;
         // Longer than any pacing and any retransmission takes on one machine.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        beats(pair, 15).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slot_that_is_off_lets_nothing_out() {
     let pair = Pair::call().await;
+    let _clock = clock(&pair);
     let mut streams = vec![];
     for (kind, bytes) in [(Kind::Audio, 80), (Kind::Video, 2_000)] {
         let (writer, track) = source(kind);
@@ -183,7 +198,7 @@ async fn a_slot_that_is_off_lets_nothing_out() {
     pair.a.peer.sender(Kind::Video).replace_track(Some(track)).unwrap();
     streams.push(stream(writer, 2_000, 0));
     pair.b.peer.request_keyframe().unwrap();
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    beats(&pair, 30).await;
     assert_eq!((quiet(&pair, Kind::Audio).await, quiet(&pair, Kind::Video).await), (audio, video));
     let now = pair.a.peer.stats().await;
     assert_eq!(now.audio.outbound_rtp.packets_sent, sent.audio.outbound_rtp.packets_sent);
@@ -205,6 +220,7 @@ async fn a_slot_that_is_off_lets_nothing_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keyframe_requests_arrive_throttled_and_are_counted() {
     let pair = Pair::call().await;
+    let _clock = clock(&pair);
     let (writer, track) = source(Kind::Video);
     pair.a.peer.sender(Kind::Video).replace_track(Some(track)).unwrap();
     let _stream = stream(writer, 500, 0);
@@ -216,7 +232,7 @@ async fn keyframe_requests_arrive_throttled_and_are_counted() {
     }
     pair.a.seen.until("two requests", |seen| seen.keyframe_requests() >= before + 2).await;
     assert!(started.elapsed() >= Duration::from_millis(150), "the second one waits");
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    beats(&pair, 25).await;
     assert_eq!(pair.a.seen.keyframe_requests(), before + 2, "fifty in a moment make two");
     let stats = pair.a.peer.stats().await;
     assert_eq!(stats.video.outbound_rtp.pli_count, 2);
@@ -290,6 +306,7 @@ async fn garbage_is_refused_and_the_connection_still_connects() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statistics_have_the_path_round_trips_and_counts() {
     let pair = Pair::call().await;
+    let _clock = clock(&pair);
     let (writer, track) = source(Kind::Audio);
     pair.a.peer.sender(Kind::Audio).replace_track(Some(track)).unwrap();
     let _stream = stream(writer, 80, 0);
@@ -301,7 +318,7 @@ async fn statistics_have_the_path_round_trips_and_counts() {
             if reported.is_some() && stats.transport.current_round_trip_time.is_some() {
                 return stats;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            beats(&pair, 1).await;
         }
     };
     let stats = tokio::time::timeout(common::LONG, full).await.expect("no round trip was measured");
