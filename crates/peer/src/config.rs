@@ -114,6 +114,9 @@ pub struct RtpIn {
     pub arrived: Instant,
     /// The stream it belongs to; another one begins with its own numbers and times.
     pub ssrc: u32,
+    /// When what is in it was captured, in microseconds by the other side's clock, as its sender reports tell;
+    /// `None` before the first.
+    pub sender_us: Option<i64>,
 }
 
 /// One encoded frame: a whole VP8 picture, or an Opus packet.
@@ -127,4 +130,6 @@ pub struct Encoded {
     pub key: bool,
     /// First sound after silence. Ignored for pictures.
     pub marker: bool,
+    /// When it was captured: sender reports tell the other side, which keeps lips and voice together by it.
+    pub captured: Instant,
 }

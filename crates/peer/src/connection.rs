@@ -119,7 +119,8 @@ pub(crate) async fn run(start: Start) {
     let mut closing = start.closing.clone();
     let events = start.events.clone();
     let shared = start.shared.clone();
-    let pumps = [&shared.audio, &shared.video].map(|slot| tokio::spawn(Pump::new(slot.clone()).run()));
+    let pumps = [&shared.audio, &shared.video]
+        .map(|slot| tokio::spawn(Pump::new(slot.clone(), shared.wires.clocks.clone()).run()));
     let work = async move {
         if let Err(error) = drive(start).await {
             let message = format!("the connection cannot be made: {error}");
@@ -291,7 +292,8 @@ impl Driver {
             Happening::Track(track) => {
                 if let Some(kind) = Receiver::kind_of(&track).await {
                     // A newer track of the kind takes the place of the older one.
-                    let receiver = Receiver::start(kind, track, self.on_rtp.clone());
+                    let receiver =
+                        Receiver::start(kind, track, self.shared.wires.clocks.clone(), self.on_rtp.clone());
                     self.receivers[kind as usize] = Some(receiver);
                 }
             }

@@ -1,13 +1,16 @@
 //! Builds the RTCPeerConnection: codecs, interceptors, ICE settings. docs/decisions.md has the figures.
 
 use crate::addresses::LocalAddresses;
+use crate::clock::Clocks;
+use crate::controller::{Controller, Estimate};
 use crate::gate::{Door, GATE_SLOT, Gate};
 use crate::keyframe::KeyframeWanted;
+use crate::nack::NackGenerator;
 use crate::pacer::{PaceControl, Pacer};
 use crate::tap::{Counts, TAP_SLOT, Tap};
 use crate::{IceServer, PeerConfig};
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::interceptor::{NackGeneratorBuilder, NackResponderBuilder, Registry, Slot};
+use rtc::interceptor::{NackResponderBuilder, Registry, Slot};
 use rtc::peer_connection::configuration::interceptor_registry::{
     configure_nack, configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc,
 };
@@ -16,6 +19,7 @@ use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
 use webrtc::error::Result;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceServer,
@@ -24,9 +28,6 @@ use webrtc::peer_connection::{
 
 const VP8_PAYLOAD_TYPE: u8 = 96;
 const OPUS_PAYLOAD_TYPE: u8 = 111;
-/// How often we ask for what is missing, and how often for the same packet.
-const NACK_EVERY: Duration = Duration::from_millis(25);
-const NACK_TRIES: u16 = 5;
 /// Packets kept to be sent again: four seconds at 2 Mb/s.
 const KEPT_PACKETS: u16 = 1024;
 /// How often all untried pairs are checked (RFC 8445's pace; the stack's own is 200 ms, which a join waits
@@ -42,6 +43,8 @@ pub(crate) struct Wires {
     pub(crate) counts: Arc<Mutex<Counts>>,
     pub(crate) keyframe: Arc<KeyframeWanted>,
     pub(crate) pace: Arc<PaceControl>,
+    pub(crate) clocks: Arc<Clocks>,
+    pub(crate) estimate: watch::Sender<Estimate>,
 }
 
 pub(crate) fn vp8() -> RTCRtpCodec {
@@ -76,17 +79,13 @@ fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
     // Replacing in a slot is logged as a warning, so NACK's feedback is registered on a registry of its own.
     drop(configure_nack(Registry::new(), &mut engine));
     configure_simulcast_extension_headers(&mut engine)?;
-    let generator =
-        NackGeneratorBuilder::new().with_interval(NACK_EVERY).with_max_nacks_per_packet(NACK_TRIES).build();
     let registry = configure_twcc(configure_rtcp_reports(Registry::new()), &mut engine)?
-        .with(Slot::NackGenerator, generator)
+        .with(Slot::NackGenerator, NackGenerator::new(wires.pace.clone(), wires.video.ssrc))
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(KEPT_PACKETS).build())
-        .with(Slot::Pacer, Pacer::new(wires.pace.clone(), wires.audio.ssrc))
+        .with(Slot::Pacer, Pacer::new(wires.pace.clone(), wires.keyframe.clone(), wires.audio.ssrc))
+        .with(Slot::CongestionControl, Controller::new(wires.pace.clone(), wires.estimate.clone()))
         .with(Slot::from(GATE_SLOT), Gate::new(vec![wires.audio.clone(), wires.video.clone()]))
-        .with(
-            Slot::from(TAP_SLOT),
-            Tap::new(wires.counts.clone(), wires.keyframe.clone(), wires.audio.ssrc, wires.video.ssrc),
-        );
+        .with(Slot::from(TAP_SLOT), Tap::new(wires, wires.audio.ssrc, wires.video.ssrc));
     Ok((engine, registry))
 }
 

@@ -9,16 +9,22 @@
 //! something to send: nothing that happens in a call needs another negotiation, except new paths.
 
 mod addresses;
+mod clock;
 mod config;
+mod congestion;
 mod connection;
+mod controller;
 mod counters;
 pub mod description;
 mod engine;
 mod error;
 mod gate;
 mod keyframe;
+mod missing;
+mod nack;
 pub mod negotiation;
 mod pacer;
+mod pacing;
 mod packetizer;
 mod receiver;
 mod sender;
@@ -28,6 +34,7 @@ mod tap;
 mod throttle;
 
 pub use config::{ConnectionState, Encoded, IceServer, Kind, PeerConfig, PeerEvent, RtpIn};
+pub use controller::Estimate;
 pub use description::{Candidate, Description, DescriptionType};
 pub use error::PeerError;
 pub use receiver::OnRtp;
@@ -43,6 +50,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
 use webrtc::peer_connection::StatsSelector;
+
+/// Tells how long pictures that were handed over already will take to leave.
+#[derive(Clone, Debug)]
+pub struct Backlog(Arc<pacer::PaceControl>);
+
+impl Backlog {
+    /// How long, at the pace of now.
+    pub fn now(&self) -> std::time::Duration {
+        self.0.backlog()
+    }
+}
 
 /// A connection to one other participant. Dropping it closes it.
 pub struct Peer {
@@ -87,6 +105,8 @@ impl Peer {
             counts: Arc::default(),
             keyframe,
             pace: Arc::default(),
+            clocks: Arc::default(),
+            estimate: watch::Sender::new(controller::Controller::first()),
         };
         // overflow: the request is refused with `PeerError::Busy`.
         let (requests, mailbox) = mpsc::channel(MAILBOX);
@@ -165,9 +185,14 @@ impl Peer {
         *self.shared.state.borrow()
     }
 
-    /// How fast pictures may leave, in bits a second: for whoever estimates the path.
-    pub fn set_pacing_rate(&self, bits_per_second: u64) {
-        self.shared.wires.pace.set_rate(bits_per_second);
+    /// What the path is thought to carry, as it changes: some ten times a second while something is sent.
+    pub fn estimate(&self) -> watch::Receiver<Estimate> {
+        self.shared.wires.estimate.subscribe()
+    }
+
+    /// How far the pacer is behind: for whoever feeds pictures, from any thread.
+    pub fn backlog(&self) -> Backlog {
+        Backlog(self.shared.wires.pace.clone())
     }
 
     /// Statistics now. Waits for no network.
@@ -178,6 +203,8 @@ impl Peer {
             transport.read(&report);
         }
         let wires = &self.shared.wires;
+        let estimate = *wires.estimate.borrow();
+        transport.available_outgoing_bitrate = estimate.measured.then_some(estimate.bitrate);
         let slot = |door: &gate::Door, paced: u64| SlotState {
             active: door.is_open(),
             discarded: door.dropped() + paced,

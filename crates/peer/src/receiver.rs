@@ -1,5 +1,6 @@
 //! Received tracks: packets go straight to whoever assembles and plays them.
 
+use crate::clock::Clocks;
 use crate::{Kind, RtpIn};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
@@ -30,9 +31,9 @@ impl Receiver {
         }
     }
 
-    pub(crate) fn start(kind: Kind, track: Arc<dyn TrackRemote>, on_rtp: OnRtp) -> Self {
+    pub(crate) fn start(kind: Kind, track: Arc<dyn TrackRemote>, clocks: Arc<Clocks>, on_rtp: OnRtp) -> Self {
         let ssrc = Arc::<AtomicU32>::default();
-        let task = tokio::spawn(read(kind, track.clone(), ssrc.clone(), on_rtp));
+        let task = tokio::spawn(read(kind, track.clone(), ssrc.clone(), clocks, on_rtp));
         Self { track, ssrc, task }
     }
 
@@ -56,7 +57,13 @@ impl Drop for Receiver {
     }
 }
 
-async fn read(kind: Kind, track: Arc<dyn TrackRemote>, current: Arc<AtomicU32>, on_rtp: OnRtp) {
+async fn read(
+    kind: Kind,
+    track: Arc<dyn TrackRemote>,
+    current: Arc<AtomicU32>,
+    clocks: Arc<Clocks>,
+    on_rtp: OnRtp,
+) {
     while let Some(event) = track.poll().await {
         match event {
             // Browsers probe the path with packets of padding between pictures. Their numbers count: without
@@ -71,6 +78,7 @@ async fn read(kind: Kind, track: Arc<dyn TrackRemote>, current: Arc<AtomicU32>, 
                     payload: packet.payload,
                     arrived: Instant::now(),
                     ssrc: header.ssrc,
+                    sender_us: clocks.remote_time(kind, header.ssrc, header.timestamp),
                 };
                 on_rtp(kind, packet);
             }

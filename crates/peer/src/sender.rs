@@ -3,6 +3,7 @@
 //! webrtc 0.21 never binds a track that replaces another, so the slot binds one track for good and swaps
 //! what is written to it: same SSRC, continuous numbers and times, nothing to negotiate.
 
+use crate::clock::Clocks;
 use crate::gate::Door;
 use crate::keyframe::KeyframeWanted;
 use crate::packetizer::Packetizer;
@@ -166,6 +167,7 @@ impl SenderSlot {
 /// Reads the slot's source and writes packets, until the slot is closed.
 pub(crate) struct Pump {
     slot: Arc<Slot>,
+    clocks: Arc<Clocks>,
     packetizer: Packetizer,
     source: Option<Source>,
     generation: u64,
@@ -174,9 +176,9 @@ pub(crate) struct Pump {
 }
 
 impl Pump {
-    pub(crate) fn new(slot: Arc<Slot>) -> Self {
+    pub(crate) fn new(slot: Arc<Slot>, clocks: Arc<Clocks>) -> Self {
         let packetizer = Packetizer::new(slot.kind, slot.door.ssrc, rand::random(), rand::random());
-        Self { slot, packetizer, source: None, generation: 0, fresh: true }
+        Self { slot, clocks, packetizer, source: None, generation: 0, fresh: true }
     }
 
     pub(crate) async fn run(mut self) {
@@ -237,6 +239,7 @@ impl Pump {
             return;
         }
         let timestamp = self.packetizer.timestamp(frame.timestamp, Instant::now());
+        self.clocks.local(self.slot.kind, timestamp, frame.captured);
         let payloads = self.packetizer.payloads(&frame.data);
         let count = payloads.len();
         for (n, payload) in payloads.into_iter().enumerate() {

@@ -141,9 +141,10 @@ impl Drop for Source {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use std::time::Instant;
 
     fn frame(key: bool) -> Encoded {
-        Encoded { data: Bytes::from_static(b"x"), timestamp: 0, key, marker: false }
+        Encoded { data: Bytes::from_static(b"x"), timestamp: 0, key, marker: false, captured: Instant::now() }
     }
 
     #[tokio::test]

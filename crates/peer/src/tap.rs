@@ -1,10 +1,13 @@
 //! A tap at the wire: it counts what really leaves and comes, and reads the RTCP that asks something of us
-//! or tells how our packets fare. It changes nothing.
+//! or tells how our packets fare. It changes nothing but the times in our sender reports, which it alone can
+//! say truly.
 //!
 //! RTCP from outside is matched by type and never formatted: some of it panics when printed.
 
 use crate::Kind;
+use crate::clock::Clocks;
 use crate::counters::{Received, Reported, Seen, Sent, SentReports};
+use crate::engine::Wires;
 use crate::keyframe::KeyframeWanted;
 use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp;
@@ -70,6 +73,7 @@ pub(crate) fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
 pub(crate) struct Tap {
     counts: Arc<Mutex<Counts>>,
     keyframe: Arc<KeyframeWanted>,
+    clocks: Arc<Clocks>,
     local: [(u32, Kind); 2],
     remote: VecDeque<(u32, Kind)>,
     reads: VecDeque<TaggedPacket>,
@@ -78,15 +82,18 @@ pub(crate) struct Tap {
 
 impl Tap {
     /// `audio`, `video`: the SSRCs of our own streams.
-    pub(crate) fn new(
-        counts: Arc<Mutex<Counts>>,
-        keyframe: Arc<KeyframeWanted>,
-        audio: u32,
-        video: u32,
-    ) -> Self {
+    pub(crate) fn new(wires: &Wires, audio: u32, video: u32) -> Self {
         let local = [(audio, Kind::Audio), (video, Kind::Video)];
         let (reads, writes) = (VecDeque::new(), VecDeque::new());
-        Self { counts, keyframe, local, remote: VecDeque::new(), reads, writes }
+        Self {
+            counts: wires.counts.clone(),
+            keyframe: wires.keyframe.clone(),
+            clocks: wires.clocks.clone(),
+            local,
+            remote: VecDeque::new(),
+            reads,
+            writes,
+        }
     }
 
     fn local_kind(&self, ssrc: u32) -> Option<Kind> {
@@ -128,7 +135,23 @@ impl Tap {
         } else if let Some(report) = any.downcast_ref::<rtcp::receiver_report::ReceiverReport>() {
             self.reports_came(&report.reports, now);
         } else if let Some(report) = any.downcast_ref::<rtcp::sender_report::SenderReport>() {
+            if let Some(kind) = self.remote_kind(report.ssrc) {
+                self.clocks.remote(kind, report.ssrc, report.ntp_time, report.rtp_time);
+            }
             self.reports_came(&report.reports, now);
+        }
+    }
+
+    /// The stack counts media time from when a packet passes it; what the other side needs, to keep lips and
+    /// voice together, is when it was captured.
+    fn correct(&self, packet: &mut Box<dyn rtcp::Packet>, now: Instant) {
+        let Some(report) = packet.as_any().downcast_ref::<rtcp::sender_report::SenderReport>() else {
+            return;
+        };
+        let Some(kind) = self.local_kind(report.ssrc) else { return };
+        if let Some(rtp_time) = self.clocks.local_time(kind, now) {
+            let report = rtcp::sender_report::SenderReport { rtp_time, ..report.clone() };
+            *packet = Box::new(report);
         }
     }
 
@@ -203,10 +226,16 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Tap {
         self.reads.pop_front()
     }
 
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        match &packet.message.packet {
-            Packet::Rtp(rtp) => self.rtp_leaves(rtp, packet.message.has(&Attribute::Retransmission)),
-            Packet::Rtcp(all) => all.iter().for_each(|one| self.rtcp_leaves(one.as_ref(), packet.now)),
+    fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
+        let again = packet.message.has(&Attribute::Retransmission);
+        match &mut packet.message.packet {
+            Packet::Rtp(rtp) => self.rtp_leaves(rtp, again),
+            Packet::Rtcp(all) => {
+                for one in all {
+                    self.correct(one, packet.now);
+                    self.rtcp_leaves(one.as_ref(), packet.now);
+                }
+            }
             _ => {}
         }
         self.writes.push_back(packet);

@@ -116,7 +116,13 @@ impl Side {
     /// 20 ms of sound, and a picture with it: made up, nobody here decodes them.
     fn send(&mut self, number: u32) {
         let key = std::mem::take(&mut self.keyframe_wanted);
-        let frame = |data: Vec<u8>, timestamp| Encoded { data: data.into(), timestamp, key, marker: false };
+        let frame = |data: Vec<u8>, timestamp| Encoded {
+            data: data.into(),
+            timestamp,
+            key,
+            marker: false,
+            captured: std::time::Instant::now(),
+        };
         // overflow: a slot that does not keep up drops the frame, and asks for a keyframe.
         let _ = self.audio.write(frame(vec![0xf8; 80], number * 960));
         let _ = self.video.write(frame(vec![0x5a; 2000], number * 1800));

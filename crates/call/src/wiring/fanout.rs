@@ -32,8 +32,9 @@ impl Fanout {
 
     pub(super) fn video(&self, frame: &EncodedFrame) {
         for branch in self.branches().iter() {
-            let EncodedFrame { data, timestamp, key, .. } = frame;
-            let encoded = Encoded { data: data.clone(), timestamp: *timestamp, key: *key, marker: true };
+            let EncodedFrame { data, timestamp, key, captured, .. } = frame;
+            let (data, timestamp, captured) = (data.clone(), *timestamp, *captured);
+            let encoded = Encoded { data, timestamp, key: *key, marker: true, captured };
             // overflow: that peer alone skips to the next keyframe, which its slot asks for.
             let _ = branch.video.write(encoded);
         }
@@ -41,8 +42,9 @@ impl Fanout {
 
     pub(super) fn audio(&self, packet: &AudioPacket) {
         for branch in self.branches().iter() {
-            let AudioPacket { data, timestamp, marker, .. } = packet;
-            let encoded = Encoded { data: data.clone(), timestamp: *timestamp, key: false, marker: *marker };
+            let AudioPacket { data, timestamp, marker, captured } = packet;
+            let (data, timestamp, captured) = (data.clone(), *timestamp, *captured);
+            let encoded = Encoded { data, timestamp, key: false, marker: *marker, captured };
             // overflow: that peer alone loses 20 ms, which its receiver conceals.
             let _ = branch.audio.write(encoded);
         }

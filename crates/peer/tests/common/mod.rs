@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use peer::{ConnectionState, Encoded, Full, Kind, Peer, PeerConfig, PeerEvent, RtpIn, SourceWriter};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -147,7 +147,7 @@ impl Pair {
 pub fn frame(bytes: usize, timestamp: u32, key: bool) -> Encoded {
     let mut data = vec![0x5a; bytes.max(1)];
     data[0] = u8::from(!key);
-    Encoded { data: Bytes::from(data), timestamp, key, marker: false }
+    Encoded { data: Bytes::from(data), timestamp, key, marker: false, captured: Instant::now() }
 }
 
 /// Writes frames in real time (video 25 a second and sound 50), from now until stopped.

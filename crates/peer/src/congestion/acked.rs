@@ -1,0 +1,71 @@
+//! How fast packets arrive, by the other side's clock.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Looked back on.
+const WINDOW: Duration = Duration::from_millis(500);
+/// Packets remembered at most: 8 Mb/s of full ones.
+const MOST: usize = 512;
+
+/// A sliding window of arrivals. Pure.
+#[derive(Debug, Default)]
+pub(super) struct Acked {
+    arrivals: VecDeque<(Duration, usize)>,
+    bytes: usize,
+    /// When the first of all packets came.
+    begun: Option<Duration>,
+}
+
+impl Acked {
+    /// A packet came.
+    pub(super) fn on(&mut self, at: Duration, bytes: usize) {
+        self.begun.get_or_insert(at);
+        if self.arrivals.back().is_some_and(|(last, _)| last.saturating_sub(at) > 2 * WINDOW) {
+            // The other side's clock has begun anew.
+            *self = Self { begun: Some(at), ..Self::default() };
+        }
+        // One that was overtaken counts with those that overtook it.
+        let at = self.arrivals.back().map_or(at, |(last, _)| at.max(*last));
+        self.arrivals.push_back((at, bytes));
+        self.bytes += bytes;
+        while let Some((first, size)) = self.arrivals.front()
+            // overflow: the oldest is forgotten; the window is then shorter, the rate the same.
+            && (at.saturating_sub(*first) > WINDOW || self.arrivals.len() > MOST)
+        {
+            self.bytes -= size;
+            self.arrivals.pop_front();
+        }
+    }
+
+    /// Bits a second; `None` until a quarter of a second was seen.
+    pub(super) fn rate(&self) -> Option<f64> {
+        let (last, _) = self.arrivals.back()?;
+        let (first, size) = self.arrivals.front()?;
+        if last.saturating_sub(self.begun?) < WINDOW / 2 || self.arrivals.len() < 5 {
+            return None;
+        }
+        let span = last.saturating_sub(*first).as_secs_f64().max(0.05);
+        // What came with the first packet came before the span began.
+        Some((self.bytes - size) as f64 * 8.0 / span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_that_of_the_last_half_second() {
+        let mut acked = Acked::default();
+        let at = |ms: u64| Duration::from_millis(ms);
+        (0..10).for_each(|n| acked.on(at(n * 10), 1250));
+        assert_eq!(acked.rate(), None);
+        (10..100).for_each(|n| acked.on(at(n * 10), 1250));
+        assert!((acked.rate().unwrap() - 1e6).abs() < 1e4, "{:?}", acked.rate());
+        (0..100).for_each(|n| acked.on(at(1000 + n * 20), 1250));
+        assert!((acked.rate().unwrap() - 5e5).abs() < 1e4, "{:?}", acked.rate());
+        (0..5000).for_each(|_| acked.on(at(3000), 1250));
+        assert!(acked.arrivals.len() <= MOST);
+    }
+}

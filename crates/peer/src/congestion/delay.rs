@@ -1,0 +1,136 @@
+//! Whether a queue stands in the path, from how long packets take. Pure.
+//!
+//! What one packet takes is the path's own delay, jitter and queues together. A low quantile over a tenth of a
+//! second leaves out most jitter and every queue that drains by itself; the lowest of these in the last
+//! twenty seconds is the path without a queue, whatever the clocks. What stands above that is a queue; how
+//! much of it is tolerated follows the jitter.
+
+use super::feedback::Outcome;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A quantile is taken over so long.
+const SHORT: Duration = Duration::from_millis(100);
+/// Packets of it at most.
+const MOST: usize = 256;
+/// The floor is the lowest of so many pieces of so long each.
+const PIECE: Duration = Duration::from_secs(2);
+const PIECES: usize = 10;
+/// A queue of this many ms is always tolerated, and this many times the jitter, up to so much.
+const TOLERATED: f64 = 18.0;
+const JITTERS: f64 = 2.5;
+const MOST_JITTER: f64 = 22.0;
+/// What somebody else's queue can add to that, ms.
+const MOST_EXTRA: f64 = 250.0;
+
+/// What is known of the queue after a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Queue {
+    /// How long it takes to get through it, ms.
+    pub(super) ms: f64,
+    /// How much is tolerated, ms.
+    pub(super) tolerated: f64,
+    /// More than is tolerated, and not only for a moment.
+    pub(super) over: bool,
+    /// Spread of the delay within a tenth of a second, ms.
+    pub(super) jitter: f64,
+}
+
+impl Queue {
+    /// Whether there is room for more.
+    pub(super) fn is_low(&self) -> bool {
+        self.ms < self.tolerated * 0.6
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Delay {
+    epoch: Option<Instant>,
+    /// When packets of the last tenth of a second came, and what each took, ms (plus the clocks' difference).
+    recent: VecDeque<(Duration, f64)>,
+    /// When each piece began, and its lowest.
+    pieces: VecDeque<(Duration, f64)>,
+    jitter: f64,
+    /// Tolerated because it stands whatever we do.
+    extra: f64,
+    /// Reports in a row with too long a queue.
+    overs: u32,
+    last: Option<Duration>,
+    scratch: Vec<f64>,
+}
+
+impl Delay {
+    pub(super) fn new() -> Self {
+        Self {
+            epoch: None,
+            recent: VecDeque::new(),
+            pieces: VecDeque::new(),
+            jitter: 0.0,
+            extra: 0.0,
+            overs: 0,
+            last: None,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes in what came.
+    pub(super) fn on(&mut self, outcome: &Outcome) {
+        let Some(arrived) = outcome.arrived else { return };
+        let epoch = *self.epoch.get_or_insert(outcome.left.at);
+        let left = outcome.left.at.saturating_duration_since(epoch).as_secs_f64() * 1e3;
+        let took = arrived.as_secs_f64() * 1e3 - left;
+        if self.recent.back().is_some_and(|(_, last)| (took - last).abs() > 60_000.0) {
+            // A clock was set.
+            *self = Self { epoch: self.epoch, ..Self::new() };
+        }
+        // overflow: the oldest is left out of the quantile.
+        if self.recent.len() == MOST {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((arrived, took));
+    }
+
+    /// To be called once all of a report was taken in.
+    pub(super) fn queue(&mut self) -> Queue {
+        let Some(now) = self.recent.iter().map(|(at, _)| *at).max() else { return Queue::default() };
+        self.recent.retain(|(at, _)| now.saturating_sub(*at) <= SHORT);
+        self.scratch.clear();
+        self.scratch.extend(self.recent.iter().map(|(_, took)| *took));
+        self.scratch.sort_unstable_by(f64::total_cmp);
+        let standing = self.scratch[self.scratch.len() / 4];
+        let spread = self.scratch[self.scratch.len() * 7 / 8] - self.scratch[self.scratch.len() / 8];
+        self.jitter += (spread / 2.0 - self.jitter) / 16.0;
+        let floor = self.floor(standing, now);
+        let passed = self.last.map_or(0.0, |last| now.saturating_sub(last).as_secs_f64()).min(0.5);
+        self.last = Some(now);
+        self.judge(standing - floor, passed)
+    }
+
+    fn floor(&mut self, standing: f64, now: Duration) -> f64 {
+        match self.pieces.back_mut() {
+            Some((begun, lowest)) if now.saturating_sub(*begun) < PIECE => *lowest = lowest.min(standing),
+            _ => self.pieces.push_back((now, standing)),
+        }
+        // overflow: what was long ago says nothing of the path now.
+        if self.pieces.len() > PIECES {
+            self.pieces.pop_front();
+        }
+        self.pieces.iter().map(|(_, lowest)| *lowest).fold(f64::INFINITY, f64::min)
+    }
+
+    fn judge(&mut self, ms: f64, passed: f64) -> Queue {
+        let tolerated = TOLERATED + JITTERS * self.jitter.min(MOST_JITTER) + self.extra;
+        let above = ms - tolerated;
+        self.overs = if above > 0.0 { self.overs + 1 } else { 0 };
+        // A queue that stands though we give way is somebody else's: who gave way for ever would starve.
+        if above > 0.0 {
+            self.extra += above.min(100.0) * 0.25 * passed;
+        } else {
+            self.extra -= self.extra * 0.3 * passed;
+        }
+        self.extra = self.extra.clamp(0.0, MOST_EXTRA);
+        let over = self.overs >= 2 || ms > 3.0 * tolerated;
+        Queue { ms, tolerated, over, jitter: self.jitter }
+    }
+}

@@ -1,0 +1,268 @@
+//! The rate at which to send: up while the path takes it, down when a queue stands or packets are pushed out.
+
+use super::acked::Acked;
+use super::delay::{Delay, Queue};
+use super::feedback::Outcome;
+use super::loss::{Loss, Verdict};
+use std::time::{Duration, Instant};
+
+/// Before anything is known: a picture of 640x360 looks fair at that.
+const START: f64 = 1_000_000.0;
+/// Sound alone, at its least.
+const LEAST: f64 = 35_000.0;
+/// A report that comes so long after the one before says that the link was away.
+const AWAY: Duration = Duration::from_millis(900);
+/// After a cut nothing is cut again before its effect can be seen: the round trip, and this.
+const EFFECT: Duration = Duration::from_millis(200);
+/// A train of fewer packets, or a shorter one, says nothing of the link's rate.
+const TRAIN: usize = 8;
+const TRAIN_SPAN: f64 = 0.015;
+/// Jitter (ms) up to which a train's packets keep their distances.
+const STEADY: f64 = 4.0;
+
+/// The link's rate when it was last full.
+#[derive(Clone, Copy, Debug)]
+struct Capacity {
+    rate: f64,
+    seen: Instant,
+}
+
+/// Estimates what the path carries. Pure.
+#[derive(Debug)]
+pub(crate) struct Estimator {
+    acked: Acked,
+    delay: Delay,
+    loss: Loss,
+    target: f64,
+    most: f64,
+    capacity: Option<Capacity>,
+    /// Nothing has shown a limit yet.
+    starting: bool,
+    queue: Queue,
+    cut: Option<Instant>,
+    /// The target is to come back to what the link carries once its queue is gone.
+    draining: bool,
+    reported: Option<Instant>,
+    round_trip: Option<Duration>,
+}
+
+impl Estimator {
+    /// `most`: never estimates more, bits a second.
+    pub(crate) fn new(most: f64) -> Self {
+        Self {
+            acked: Acked::default(),
+            delay: Delay::new(),
+            loss: Loss::default(),
+            target: START,
+            most,
+            capacity: None,
+            starting: true,
+            queue: Queue::default(),
+            cut: None,
+            draining: false,
+            reported: None,
+            round_trip: None,
+        }
+    }
+
+    /// Bits a second, all headers included, that may be sent.
+    pub(crate) fn target(&self) -> f64 {
+        self.target
+    }
+
+    /// Bits a second at which packets that wait should leave: faster than the target as long as nothing
+    /// queues for it, so that a picture is there sooner.
+    pub(crate) fn pace(&self) -> f64 {
+        let full_lately = self.capacity.is_some();
+        let factor = if full_lately || !self.queue.is_low() { 1.4 } else { 3.0 };
+        self.target * factor
+    }
+
+    /// Share of packets lost lately, 0 to 1.
+    pub(crate) fn loss(&self) -> f64 {
+        self.loss.share()
+    }
+
+    /// The shortest time from a packet to the report of it, of the last reports; the other side holds reports
+    /// back a little.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Takes what one report told, in order of leaving.
+    pub(crate) fn on(&mut self, outcomes: &[Outcome], now: Instant) {
+        let Some(newest) = outcomes.iter().rev().find(|outcome| outcome.arrived.is_some()) else {
+            // Nothing arrived: nothing is known but that.
+            return;
+        };
+        let since = self.reported.replace(now).map(|last| now.saturating_duration_since(last));
+        let away = since.is_some_and(|since| since > AWAY);
+        self.time(newest, now);
+        for outcome in outcomes {
+            self.delay.on(outcome);
+            if !away {
+                self.loss.on(outcome);
+            }
+            if let Some(arrived) = outcome.arrived {
+                self.acked.on(arrived, outcome.left.bytes);
+            }
+        }
+        if away {
+            self.loss.forget();
+        }
+        self.queue = self.delay.queue();
+        self.step(outcomes, since.unwrap_or_default(), now);
+        self.target = self.target.clamp(LEAST, self.most);
+    }
+
+    fn time(&mut self, newest: &Outcome, now: Instant) {
+        let trip = now.saturating_duration_since(newest.left.at);
+        self.round_trip = Some(match self.round_trip {
+            // Down at once, up slowly: what is longer is the other side's waiting, or a queue.
+            Some(known) if trip > known => known + (trip - known) / 32,
+            _ => trip,
+        });
+    }
+
+    fn step(&mut self, outcomes: &[Outcome], since: Duration, now: Instant) {
+        let trip = self.round_trip.unwrap_or_default();
+        let verdict = self.loss.judge(self.target, trip, now);
+        let arriving = self.acked.rate();
+        match (verdict, arriving) {
+            (Verdict::Restore(rate), _) if !self.queue.over => self.target = self.target.max(rate),
+            (Verdict::Cut, Some(arriving)) => {
+                let carried = arriving / (1.0 - self.loss.inherent());
+                self.target = self.target.min(carried.max(LEAST));
+                return;
+            }
+            (Verdict::Full, Some(arriving)) => self.full(arriving, now),
+            _ => {}
+        }
+        let train = train(outcomes);
+        if self.queue.over {
+            self.back_off(arriving, trip, now);
+        } else if self.queue.is_low() {
+            self.rise(arriving, train, since.min(Duration::from_millis(300)).as_secs_f64(), now);
+        }
+        self.obey_train(train);
+    }
+
+    fn full(&mut self, rate: f64, now: Instant) {
+        self.starting = false;
+        let rate = match self.capacity {
+            // Measured while full, but over half a second only.
+            Some(known) if (known.rate - rate).abs() < 0.2 * known.rate => known.rate * 0.7 + rate * 0.3,
+            _ => rate,
+        };
+        self.capacity = Some(Capacity { rate, seen: now });
+    }
+
+    fn back_off(&mut self, arriving: Option<f64>, trip: Duration, now: Instant) {
+        if self.cut.is_some_and(|cut| now.saturating_duration_since(cut) < trip + EFFECT) {
+            return;
+        }
+        // Nothing measured yet: half is a safe guess.
+        let rate = arriving.unwrap_or(self.target * 0.5);
+        // Somebody who sends less than the link takes may find it full of others' packets.
+        if rate > 0.5 * self.target {
+            self.full(rate, now);
+        }
+        self.starting = false;
+        // The longer the queue, the deeper the cut: it is to be gone in about half a second.
+        let depth = 0.12 + 0.4 * ((self.queue.ms - self.queue.tolerated) / 400.0).clamp(0.0, 1.0);
+        let cut = (rate * (1.0 - depth)).max(self.target * 0.4);
+        self.target = self.target.min(cut);
+        self.cut = Some(now);
+        self.draining = true;
+    }
+
+    fn rise(&mut self, arriving: Option<f64>, train: Option<Train>, seconds: f64, now: Instant) {
+        if self.draining {
+            self.draining = false;
+            if let Some(capacity) = self.capacity {
+                self.target = self.target.max(0.9 * capacity.rate);
+            }
+        }
+        let Some(arriving) = arriving else { return };
+        self.forget_capacity(arriving, now);
+        let gain = match self.capacity {
+            Some(known) if self.target > 0.8 * known.rate && self.target < 1.2 * known.rate => {
+                known.rate * 0.04 * seconds
+            }
+            Some(_) => self.target * (1.4_f64.powf(seconds) - 1.0),
+            None if self.starting => self.target * (3.0_f64.powf(seconds) - 1.0),
+            None => self.target * (1.6_f64.powf(seconds) - 1.0),
+        };
+        // No further than what was seen to arrive allows: who has little to send learns little.
+        let carried = arriving / (1.0 - self.loss.share().min(0.5));
+        let allowed = (1.5 * carried + 50_000.0).max(self.target);
+        self.target = (self.target + gain).min(allowed);
+        if let Some(train) = train
+            && self.queue.jitter < STEADY
+            && train.kept_pace()
+        {
+            self.target = self.target.max((0.7 * train.pace).min(2.0 * self.target));
+        }
+    }
+
+    fn forget_capacity(&mut self, arriving: f64, now: Instant) {
+        let over = self.capacity.is_some_and(|known| {
+            arriving > 1.15 * known.rate
+                || now.saturating_duration_since(known.seen) > Duration::from_secs(12)
+        });
+        if over {
+            self.capacity = None;
+        }
+    }
+
+    /// At the start a train that came slower than it left shows the link's rate before any queue is judged.
+    fn obey_train(&mut self, train: Option<Train>) {
+        let Some(train) = train.filter(|_| self.starting && self.queue.jitter < 3.0 * STEADY) else { return };
+        if train.rate < 0.6 * train.pace && train.rate < self.target && train.seconds > 0.05 {
+            self.target = self.target.min(0.9 * train.rate);
+        }
+    }
+}
+
+/// Packets that left one right after the other, and how they came.
+#[derive(Clone, Copy, Debug)]
+struct Train {
+    /// How fast they left, bits a second.
+    pace: f64,
+    /// How fast they came.
+    rate: f64,
+    /// How long it took them.
+    seconds: f64,
+}
+
+impl Train {
+    fn kept_pace(&self) -> bool {
+        self.rate > 0.85 * self.pace
+    }
+}
+
+/// The longest train of a report.
+fn train(outcomes: &[Outcome]) -> Option<Train> {
+    let mut best: Option<&[Outcome]> = None;
+    let mut start = 0;
+    for end in 1..=outcomes.len() {
+        if end < outcomes.len() && outcomes[end].left.in_train {
+            continue;
+        }
+        let run = &outcomes[start..end];
+        start = end;
+        if best.is_none_or(|best| run.len() > best.len()) {
+            best = Some(run);
+        }
+    }
+    let arrived = |outcome: &Outcome| Some((outcome.arrived?, outcome.left));
+    let come: Vec<_> = best?.iter().filter_map(arrived).collect();
+    let (first, last) = (come.first()?, come.last()?);
+    let seconds = last.0.checked_sub(first.0)?.as_secs_f64();
+    if come.len() < TRAIN || seconds < TRAIN_SPAN {
+        return None;
+    }
+    let bits = come.iter().skip(1).map(|(_, left)| left.bytes as f64 * 8.0).sum::<f64>();
+    let left = last.1.at.saturating_duration_since(first.1.at).as_secs_f64().max(0.001);
+    Some(Train { pace: (bits / left).min(last.1.pace), rate: bits / seconds, seconds })
+}

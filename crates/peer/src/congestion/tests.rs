@@ -1,0 +1,278 @@
+//! The estimator with pacing over a simulated link, on a virtual clock: the same seed, the same result.
+
+use super::feedback::Outcome;
+use super::{Departure, Estimator};
+use crate::pacing::Pacing;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Splitmix64.
+#[derive(Clone)]
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// What the link does from a time on.
+#[derive(Clone, Copy)]
+struct Link {
+    /// Bits a second.
+    rate: f64,
+    delay: Duration,
+    /// Evenly spread on top of that; packets keep their order.
+    jitter: Duration,
+    /// Lost at random.
+    loss: f64,
+    /// Somebody else's packets in its queue, ms.
+    others: f64,
+}
+
+const GOOD: Link =
+    Link { rate: 100e6, delay: Duration::from_millis(10), jitter: Duration::ZERO, loss: 0.0, others: 0.0 };
+/// A packet that would wait longer is dropped.
+const QUEUE: Duration = Duration::from_millis(400);
+
+/// What was seen of one piece of 100 ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Piece {
+    /// At the end of it, s.
+    at: f64,
+    target: f64,
+    /// Sent, bits a second.
+    sent: f64,
+    /// The longest wait in the link's queue, ms.
+    queue: f64,
+}
+
+struct World {
+    epoch: Instant,
+    estimator: Estimator,
+    pacing: Pacing<f64>,
+    chance: Chance,
+    line_free: Instant,
+    last_due: Instant,
+    /// Sent and not reported yet: when each arrives and what it is.
+    flying: VecDeque<(Option<Instant>, Departure)>,
+    last_left: Option<(Instant, f64)>,
+    /// Reports on their way.
+    reports: VecDeque<(Instant, Vec<Outcome>)>,
+    piece: Piece,
+}
+
+/// Sends pictures (30 a second, whose sizes vary) and sound over links that change at the times given.
+fn run(seed: u64, seconds: u64, most: f64, schedule: &[(f64, Link)]) -> Vec<Piece> {
+    let start = Instant::now();
+    let mut world = World {
+        epoch: start,
+        estimator: Estimator::new(4.5e6),
+        pacing: Pacing::new(4e6),
+        chance: Chance(seed),
+        line_free: start,
+        last_due: start,
+        flying: VecDeque::new(),
+        last_left: None,
+        reports: VecDeque::new(),
+        piece: Piece::default(),
+    };
+    let mut pieces = Vec::new();
+    for ms in 0..seconds * 1000 {
+        let (now, at) = (start + MS * ms as u32, ms as f64 / 1000.0);
+        let link = schedule.iter().rev().find(|(from, _)| *from <= at).map_or(GOOD, |(_, link)| *link);
+        if ms % 20 == 0 {
+            let bits = 150.0 * 8.0;
+            world.pacing.passes(bits, now);
+            world.leaves(bits, &link, now);
+        }
+        if ms % 33 == 0 {
+            world.picture(most, ms < 33);
+        }
+        world.pacing.set_rate(world.estimator.pace(), now);
+        while let Some(bits) = world.pacing.pop(now) {
+            world.leaves(bits, &link, now);
+        }
+        if ms % 100 == 99 {
+            world.report(&link, now);
+            pieces.push(world.close(at));
+        }
+        while world.reports.front().is_some_and(|(due, _)| *due <= now) {
+            let (_, outcomes) = world.reports.pop_front().unwrap();
+            world.estimator.on(&outcomes, now);
+        }
+    }
+    pieces
+}
+
+impl World {
+    fn picture(&mut self, most: f64, key: bool) {
+        if self.pacing.backlog() > 120 * MS {
+            return;
+        }
+        let budget = (self.estimator.target() * 0.93 - 60_000.0).clamp(0.0, most) / 30.0;
+        let mut bits = budget * (0.6 + 0.8 * self.chance.next()) * if key { 8.0 } else { 1.0 };
+        while bits > 0.0 {
+            let size = bits.min(1270.0 * 8.0) + 60.0 * 8.0;
+            self.pacing.push(size, size, 0);
+            bits -= 1270.0 * 8.0;
+        }
+    }
+
+    fn leaves(&mut self, bits: f64, link: &Link, now: Instant) {
+        let pace = self.estimator.pace();
+        let in_train =
+            self.last_left.is_some_and(|(at, before)| (now - at).as_secs_f64() < before / pace + 0.0025);
+        self.last_left = Some((now, bits));
+        let departure = Departure { at: now, bytes: (bits / 8.0) as usize, pace, in_train };
+        self.piece.sent += bits * 10.0;
+        let begin = self.line_free.max(now + Duration::from_secs_f64(link.others / 1e3));
+        let waits = begin - now;
+        self.piece.queue = self.piece.queue.max(waits.as_secs_f64() * 1e3);
+        let (lost, late) = (self.chance.next() < link.loss, self.chance.next());
+        if waits > QUEUE || lost {
+            self.flying.push_back((None, departure));
+            return;
+        }
+        self.line_free = begin + Duration::from_secs_f64(bits / link.rate);
+        self.last_due = self.last_due.max(self.line_free + link.delay + link.jitter.mul_f64(late));
+        self.flying.push_back((Some(self.last_due), departure));
+    }
+
+    /// The other side tells of all up to the newest packet that it has.
+    fn report(&mut self, link: &Link, now: Instant) {
+        let newest = self.flying.iter().rposition(|(due, _)| due.is_some_and(|due| due <= now));
+        let Some(newest) = newest else { return };
+        let epoch = self.epoch;
+        let outcome = |(due, left): (Option<Instant>, Departure)| {
+            // Its clock runs from elsewhere.
+            Outcome { left, arrived: due.map(|due| due - epoch + Duration::from_secs(77)) }
+        };
+        let outcomes: Vec<Outcome> = self.flying.drain(..=newest).map(outcome).collect();
+        self.reports.push_back((now + link.delay, outcomes));
+    }
+
+    fn close(&mut self, at: f64) -> Piece {
+        let done = Piece { at, target: self.estimator.target(), ..self.piece };
+        self.piece = Piece::default();
+        done
+    }
+}
+
+/// Mean of a figure between two times.
+fn mean(pieces: &[Piece], from: f64, to: f64, of: fn(&Piece) -> f64) -> f64 {
+    let some: Vec<f64> = pieces.iter().filter(|p| (from..to).contains(&p.at)).map(of).collect();
+    some.iter().sum::<f64>() / some.len() as f64
+}
+
+fn p95(pieces: &[Piece], from: f64, to: f64, of: fn(&Piece) -> f64) -> f64 {
+    let mut some: Vec<f64> = pieces.iter().filter(|p| (from..to).contains(&p.at)).map(of).collect();
+    some.sort_by(f64::total_cmp);
+    some[some.len() * 95 / 100]
+}
+
+fn show(pieces: &[Piece]) -> String {
+    let line = |p: &Piece| {
+        format!(
+            "{:5.1} target {:5.0} sent {:5.0} queue {:4.0}\n",
+            p.at,
+            p.target / 1e3,
+            p.sent / 1e3,
+            p.queue
+        )
+    };
+    pieces.iter().step_by(5).map(line).collect()
+}
+
+/// The second run of a seed is the first one again.
+fn twice(seed: u64, seconds: u64, most: f64, schedule: &[(f64, Link)]) -> Vec<Piece> {
+    let first = run(seed, seconds, most, schedule);
+    assert_eq!(first, run(seed, seconds, most, schedule));
+    first
+}
+
+#[test]
+fn a_clean_link_is_filled_within_two_seconds() {
+    for seed in 0..4 {
+        let pieces = twice(seed, 20, 1.7e6, &[]);
+        let reached = pieces.iter().find(|p| p.target > 1.8e6).map(|p| p.at);
+        assert!(reached.is_some_and(|at| at < 2.0), "{reached:?}\n{}", show(&pieces));
+        assert!(pieces.iter().all(|p| p.queue < 10.0), "{}", show(&pieces));
+        assert!(mean(&pieces, 3.0, 20.0, |p| p.target) > 1.8e6, "{}", show(&pieces));
+    }
+}
+
+#[test]
+fn random_loss_does_not_bring_the_rate_down() {
+    for (seed, loss) in [(1, 0.05), (2, 0.1), (3, 0.2), (4, 0.2)] {
+        let pieces = twice(seed, 30, 1.7e6, &[(0.0, Link { loss, ..GOOD })]);
+        let rate = mean(&pieces, 5.0, 30.0, |p| p.target);
+        assert!(rate > 1.6e6, "{loss}: {rate}\n{}", show(&pieces));
+    }
+}
+
+#[test]
+fn jitter_does_not_bring_the_rate_down() {
+    for (seed, jitter) in [(1, 10), (2, 50), (3, 50), (4, 200)] {
+        let link = Link { jitter: MS * jitter, delay: 75 * MS, loss: 0.05, ..GOOD };
+        let pieces = twice(seed, 30, 1.7e6, &[(0.0, link)]);
+        let rate = mean(&pieces, 10.0, 30.0, |p| p.target);
+        assert!(rate > 1.2e6, "{jitter} ms: {rate}\n{}", show(&pieces));
+    }
+}
+
+#[test]
+fn a_thin_link_is_used_well_and_its_queue_kept_short() {
+    for rate in [2e6, 500e3, 250e3, 125e3] {
+        for seed in 0..3 {
+            let pieces = twice(seed, 40, 2.5e6, &[(0.0, Link { rate, ..GOOD })]);
+            let used = mean(&pieces, 10.0, 40.0, |p| p.sent) / rate;
+            let queue = p95(&pieces, 10.0, 40.0, |p| p.queue);
+            assert!((0.7..1.05).contains(&used), "{rate}: {used}\n{}", show(&pieces));
+            assert!(queue < 200.0, "{rate}: {queue} ms\n{}", show(&pieces));
+        }
+    }
+}
+
+#[test]
+fn a_step_down_is_followed_within_two_seconds_and_a_step_up_within_ten() {
+    for seed in 0..5 {
+        let link = |rate| Link { rate, ..GOOD };
+        let schedule = [(0.0, link(2.5e6)), (10.0, link(0.5e6)), (20.0, link(2.5e6))];
+        let pieces = twice(seed, 40, 2.5e6, &schedule);
+        let before = mean(&pieces, 5.0, 10.0, |p| p.sent);
+        assert!(before > 1.7e6, "{before}\n{}", show(&pieces));
+        let down = p95(&pieces, 12.0, 20.0, |p| p.queue);
+        assert!(down < 200.0, "{down} ms\n{}", show(&pieces));
+        let during = mean(&pieces, 12.0, 20.0, |p| p.sent);
+        assert!((0.35e6..0.525e6).contains(&during), "{during}\n{}", show(&pieces));
+        let back = pieces.iter().find(|p| p.at > 20.0 && p.target > 2.0e6).map(|p| p.at - 20.0);
+        assert!(back.is_some_and(|after| after < 10.0), "{back:?}\n{}", show(&pieces));
+    }
+}
+
+#[test]
+fn an_outage_is_forgotten_at_once() {
+    for seed in 0..3 {
+        let away = Link { loss: 1.0, ..GOOD };
+        let pieces = twice(seed, 30, 1.7e6, &[(10.0, away), (13.0, GOOD)]);
+        let after = mean(&pieces, 14.0, 20.0, |p| p.target);
+        assert!(after > 1.6e6, "{after}\n{}", show(&pieces));
+    }
+}
+
+#[test]
+fn somebody_elses_queue_does_not_starve_us() {
+    for seed in 0..3 {
+        let full = Link { rate: 2e6, others: 150.0, ..GOOD };
+        let pieces = twice(seed, 40, 1.7e6, &[(0.0, GOOD), (8.0, full)]);
+        let rate = mean(&pieces, 20.0, 40.0, |p| p.target);
+        assert!(rate > 0.5e6, "{rate}\n{}", show(&pieces));
+    }
+}
