@@ -66,6 +66,10 @@ pub(crate) async fn run(config: Config, doors: Doors) {
                 None => break,
             },
             Some(input) = inbox.recv() => input,
+            () = runner.wiring.paths_changed() => {
+                runner.wiring.steer();
+                continue;
+            }
             _ = tick.tick() => {
                 runner.level().await;
                 Input::Tick

@@ -25,4 +25,6 @@ pub use ends::{CameraUse, DeviceError, DeviceInfo, MicUse, SpeakerUse};
 pub use frame::{Frame, I420};
 pub use rtp::RtpPacket;
 pub use slot::Slot;
-pub use video::{EncodedFrame, RtpInlet, VideoIn, VideoInStats, VideoOut, VideoOutStats, VideoSettings};
+pub use video::{
+    EncodedFrame, Limitation, RtpInlet, VideoIn, VideoInStats, VideoOut, VideoOutStats, VideoSettings,
+};

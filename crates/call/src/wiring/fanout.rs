@@ -3,14 +3,19 @@
 
 use crate::machine::PeerKey;
 use media::{AudioPacket, EncodedFrame};
-use peer::{Encoded, SourceWriter};
+use peer::{Backlog, Encoded, SourceWriter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A picture is left out while earlier ones need longer than this to leave.
+const BEHIND: Duration = Duration::from_millis(120);
 
 /// Where one peer's share goes.
 struct Branch {
     key: PeerKey,
     audio: SourceWriter,
     video: SourceWriter,
+    backlog: Backlog,
 }
 
 /// The list of branches, shared by the encoder's and the audio thread; held locked only for the hand-over.
@@ -22,12 +27,17 @@ impl Fanout {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, key: PeerKey, audio: SourceWriter, video: SourceWriter) {
-        self.branches().push(Branch { key, audio, video });
+    pub(super) fn add(&self, key: PeerKey, audio: SourceWriter, video: SourceWriter, backlog: Backlog) {
+        self.branches().push(Branch { key, audio, video, backlog });
     }
 
     pub(super) fn remove(&self, key: PeerKey) {
         self.branches().retain(|branch| branch.key != key);
+    }
+
+    /// Whether pictures given already wait for the network.
+    pub(super) fn is_behind(&self) -> bool {
+        self.branches().iter().any(|branch| branch.backlog.now() > BEHIND)
     }
 
     pub(super) fn video(&self, frame: &EncodedFrame) {

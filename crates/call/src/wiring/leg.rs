@@ -8,10 +8,10 @@ use crate::machine::{Input, OpenPeer, PeerKey};
 use crate::stats::Stats;
 use media::display::Y4mSink;
 use media::{Audio, AudioInlet, Frame, RtpPacket, Slot, VideoIn, VideoOut};
-use peer::{Kind, Peer, PeerConfig, PeerError, RtpIn};
+use peer::{Estimate, Kind, Peer, PeerConfig, PeerError, RtpIn};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Fields are dropped in this order: first nothing comes in any more, then what took it ends.
 pub(super) struct Leg {
@@ -21,6 +21,7 @@ pub(super) struct Leg {
     _sink: Option<Y4mSink>,
     meter: Meter,
     probe: Slot<Frame>,
+    path: watch::Receiver<Estimate>,
     /// Media could flow once; a lost path may come back by itself.
     pub(super) connected: bool,
 }
@@ -31,6 +32,7 @@ pub(super) struct Ends<'a> {
     pub(super) fanout: &'a Fanout,
     pub(super) display: &'a Display,
     pub(super) inputs: &'a mpsc::Sender<Input>,
+    pub(super) paths_changed: &'a Arc<Notify>,
     pub(super) muted: bool,
     pub(super) camera_off: bool,
 }
@@ -66,7 +68,9 @@ impl Leg {
         peer.sender(Kind::Video).set_enabled(!ends.camera_off);
         peer.sender(Kind::Audio).replace_track(Some(audio_source))?;
         peer.sender(Kind::Video).replace_track(Some(video_source))?;
-        ends.fanout.add(key, audio_writer, video_writer);
+        ends.fanout.add(key, audio_writer, video_writer, peer.backlog());
+        let path = peer.estimate();
+        tokio::spawn(relay_path(path.clone(), ends.paths_changed.clone()));
         tokio::spawn(relay_reports(key, reports, ends.inputs.clone()));
         tokio::spawn(relay_keyframes(asked, Arc::downgrade(&peer)));
         if open.offer {
@@ -79,6 +83,7 @@ impl Leg {
             _sink: sink,
             meter: Meter::default(),
             probe,
+            path,
             connected: false,
         })
     }
@@ -110,9 +115,21 @@ impl Leg {
         });
     }
 
+    /// What the path carries; the decoder is told how long an answer takes.
+    pub(super) fn follow_path(&self) -> Estimate {
+        let estimate = *self.path.borrow();
+        if let Some(trip) = estimate.round_trip {
+            self.video_in.set_round_trip(trip.min(Duration::from_secs(10)));
+        }
+        estimate
+    }
+
     pub(super) async fn stats(&mut self, key: PeerKey, audio: &Audio, video_out: &VideoOut) -> Stats {
         let peer = self.peer.stats().await;
-        if let Some(trip) = peer.transport.current_round_trip_time {
+        // Who sends nothing has no reports of it.
+        if self.path.borrow().round_trip.is_none()
+            && let Some(trip) = peer.transport.current_round_trip_time
+        {
             self.video_in.set_round_trip(Duration::from_secs_f64(trip.clamp(0.0, 10.0)));
         }
         self.meter.merge(&peer, &self.video_in.stats(), audio.remote_stats(key), &video_out.stats())
@@ -146,6 +163,14 @@ fn first_frame_probe(key: PeerKey, inputs: mpsc::Sender<Input>) -> Slot<Frame> {
 fn rtp(packet: RtpIn) -> RtpPacket {
     let RtpIn { seq, timestamp, marker, payload, arrived, .. } = packet;
     RtpPacket { seq, timestamp, marker, payload, arrived }
+}
+
+/// Ends with the connection.
+async fn relay_path(mut path: watch::Receiver<Estimate>, changed: Arc<Notify>) {
+    while path.changed().await.is_ok() {
+        path.borrow_and_update();
+        changed.notify_one();
+    }
 }
 
 async fn relay_reports(

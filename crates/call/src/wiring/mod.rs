@@ -1,6 +1,7 @@
 //! The wiring: the one place that knows media, peer and signaling together. It carries out the machine's
 //! effects and turns what the three report into inputs; it decides nothing.
 
+mod allocation;
 mod fanout;
 mod leg;
 mod report;
@@ -11,6 +12,7 @@ use crate::machine::{Effect, Input, OpenPeer, PeerKey};
 use crate::snapshot::Devices;
 use crate::stats::Stats;
 use crate::{Config, Display};
+use allocation::Allocation;
 use fanout::Fanout;
 use leg::{Ends, Leg};
 use media::display::Y4mSink;
@@ -18,7 +20,9 @@ use media::{Audio, Camera, Frame, Slot, VideoOut, VideoSettings};
 use peer::{Kind, PeerError};
 use signaling::{Client, JoinRequest, Name, RoomName, Server};
 use std::collections::HashMap;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 /// Hands an input to the engine from a thread that must not wait.
@@ -42,6 +46,9 @@ pub(crate) struct Wiring {
     muted: bool,
     camera_off: bool,
     encoding: bool,
+    allocation: Allocation,
+    /// What a path carries has changed.
+    paths_changed: Arc<Notify>,
     camera: Camera,
     video_out: VideoOut,
     audio: Audio,
@@ -67,9 +74,11 @@ impl Wiring {
         camera.use_source(config.camera.clone());
 
         let video_fanout = fanout.clone();
-        let video_out = VideoOut::spawn(
+        let behind = fanout.clone();
+        let video_out = VideoOut::spawn_paced(
             pictures,
             Box::new(move |frame| video_fanout.video(&frame)),
+            Box::new(move || behind.is_behind()),
             VideoSettings::default(),
         );
         video_out.set_on(false);
@@ -92,6 +101,8 @@ impl Wiring {
             muted: config.muted,
             camera_off: config.camera_off,
             encoding: false,
+            allocation: Allocation::new(),
+            paths_changed: Arc::default(),
             camera,
             video_out,
             audio,
@@ -136,6 +147,7 @@ impl Wiring {
                 if let Some(leg) = self.legs.get_mut(&key) {
                     leg.connected = true;
                 }
+                self.steer();
                 self.turn_encoder();
                 self.video_out.request_keyframe();
             }
@@ -189,6 +201,7 @@ impl Wiring {
             fanout: &self.fanout,
             display: &self.display,
             inputs: &self.inputs,
+            paths_changed: &self.paths_changed,
             muted: self.muted,
             camera_off: self.camera_off,
         };
@@ -243,6 +256,21 @@ impl Wiring {
             self.encoding = on;
             self.video_out.set_on(on);
         }
+    }
+
+    /// Waits until what a path carries has changed; cancel safe.
+    pub(crate) fn paths_changed(&self) -> impl Future<Output = ()> + use<> {
+        let changed = self.paths_changed.clone();
+        async move { changed.notified().await }
+    }
+
+    /// Has the encoders follow the worst of the paths: pictures are encoded once for everybody.
+    pub(crate) fn steer(&mut self) {
+        let estimates = self.legs.values().filter(|leg| leg.connected).map(Leg::follow_path);
+        let Some(worst) = estimates.min_by(|one, two| one.bitrate.total_cmp(&two.bitrate)) else { return };
+        let shares = self.allocation.share(&worst, Instant::now());
+        self.video_out.set_bitrate(shares.video);
+        self.video_out.set_suspended(shares.suspended);
     }
 
     /// Statistics of every connection.

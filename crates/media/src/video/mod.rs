@@ -1,5 +1,6 @@
 //! Pictures on their way out and in: the threads around the codecs, and the assembler of received packets.
 
+mod adapt;
 pub mod assembler;
 mod inbox;
 pub mod input;
@@ -7,7 +8,9 @@ pub mod out;
 pub mod payload;
 mod rate;
 mod receive;
+mod time;
 
+pub use adapt::Limitation;
 pub use inbox::RtpInlet;
 pub use input::{VideoIn, VideoInStats};
 pub use out::{EncodedFrame, VideoOut, VideoOutStats, VideoSettings};

@@ -1,14 +1,15 @@
 //! Pictures out: one thread that encodes whatever the camera gave last.
 
+use super::adapt::{Adapt, Encoding, Limitation, Shape};
 use super::rate::Rate;
-use crate::codec::vp8::{Vp8Encoder, Vp8Settings, default_bitrate};
+use super::time::{Cadence, MediaClock};
+use crate::codec::vp8::{Vp8Encoder, Vp8Settings, default_bitrate, most_bitrate};
 use crate::codec::{CodecError, VideoEncoder};
 use crate::convert::{fit, scale};
 use crate::frame::{Frame, I420};
 use crate::pool::Pool;
 use crate::slot::Slot;
 use bytes::Bytes;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -69,6 +70,12 @@ pub struct VideoOutStats {
     pub encode_ms: f64,
     /// Target, bits per second.
     pub bitrate: u32,
+    /// Pictures that the rate control or a network that is behind left out.
+    pub frames_dropped: u64,
+    /// Why pictures are smaller or fewer than the camera gives.
+    pub limitation: Limitation,
+    /// Nothing is sent, so that the sound does not suffer.
+    pub suspended: bool,
 }
 
 /// Forced keyframes come no closer than this; libvpx's own are not counted.
@@ -80,6 +87,7 @@ const BY_SIZE: u32 = 0;
 struct Shared {
     key_wanted: AtomicBool,
     bitrate: AtomicU32,
+    suspended: AtomicBool,
     stop: AtomicBool,
     /// Held while the sink is called, so that turning it off is final.
     gate: Mutex<Gate>,
@@ -119,16 +127,28 @@ impl VideoOut {
         sink: Box<dyn FnMut(EncodedFrame) + Send>,
         settings: VideoSettings,
     ) -> VideoOut {
+        Self::spawn_paced(input, sink, Box::new(|| false), settings)
+    }
+
+    /// As [`Self::spawn`]; a picture is left out, undecoded pictures never depend on it, whenever `behind`
+    /// says that earlier ones still wait for the network. It is called on the encoder's thread.
+    pub fn spawn_paced(
+        input: Slot<Frame>,
+        sink: Box<dyn FnMut(EncodedFrame) + Send>,
+        behind: Box<dyn Fn() -> bool + Send>,
+        settings: VideoSettings,
+    ) -> VideoOut {
         // A picture that waits in the slot already may be taken.
         let started = Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now);
         let shared = Arc::new(Shared {
             key_wanted: AtomicBool::new(false),
             bitrate: AtomicU32::new(settings.bitrate.unwrap_or(BY_SIZE)),
+            suspended: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             gate: Mutex::new(Gate { on: true, since: started }),
             stats: Mutex::default(),
         });
-        let worker = Worker::new(shared.clone(), input.clone(), sink, settings);
+        let worker = Worker::new(shared.clone(), input.clone(), Ways { sink, behind }, settings);
         let thread = std::thread::Builder::new()
             .name("video encoder".into())
             .spawn(move || worker.run())
@@ -145,6 +165,15 @@ impl VideoOut {
     /// Bits per second from the next picture on.
     pub fn set_bitrate(&self, bps: u32) {
         self.shared.bitrate.store(bps.clamp(30_000, 20_000_000), Ordering::Relaxed);
+    }
+
+    /// Suspended, nothing is sent until the network carries more than sound; goes on with a keyframe. Leaves
+    /// [`Self::set_on`] as it is.
+    pub fn set_suspended(&self, suspended: bool) {
+        if self.shared.suspended.swap(suspended, Ordering::Relaxed) && !suspended {
+            self.request_keyframe();
+        }
+        lock(&self.shared.stats).0.suspended = suspended;
     }
 
     /// Off: nothing is encoded, and once this returns the sink is not called. On: starts with a keyframe.
@@ -175,36 +204,42 @@ impl Drop for VideoOut {
     }
 }
 
+/// What the encoder's thread calls.
+struct Ways {
+    sink: Box<dyn FnMut(EncodedFrame) + Send>,
+    behind: Box<dyn Fn() -> bool + Send>,
+}
+
 struct Worker {
     shared: Arc<Shared>,
     input: Slot<Frame>,
-    sink: Box<dyn FnMut(EncodedFrame) + Send>,
+    ways: Ways,
     settings: VideoSettings,
     encoder: Option<Box<dyn VideoEncoder>>,
+    adapt: Adapt,
+    cadence: Cadence,
+    /// As the encoder has them.
     bitrate: u32,
+    speed: i32,
     clock: MediaClock,
     forced: Option<Instant>,
-    last_captured: Option<Instant>,
     scaled: Pool,
 }
 
 impl Worker {
-    fn new(
-        shared: Arc<Shared>,
-        input: Slot<Frame>,
-        sink: Box<dyn FnMut(EncodedFrame) + Send>,
-        settings: VideoSettings,
-    ) -> Self {
+    fn new(shared: Arc<Shared>, input: Slot<Frame>, ways: Ways, settings: VideoSettings) -> Self {
         Self {
             shared,
             input,
-            sink,
+            ways,
+            adapt: Adapt::new(settings.max_fps),
+            cadence: Cadence::default(),
             settings,
             encoder: None,
             bitrate: 0,
+            speed: 0,
             clock: MediaClock::new(Instant::now()),
             forced: None,
-            last_captured: None,
             scaled: Pool::new(),
         }
     }
@@ -213,33 +248,50 @@ impl Worker {
         while !self.shared.stop.load(Ordering::Relaxed) && !self.input.is_closed() {
             let far = Instant::now() + Duration::from_secs(3600);
             let Some(frame) = self.input.wait(far) else { continue };
-            if !lock(&self.shared.gate).lets(frame.captured) || self.too_soon(frame.captured) {
+            if !lock(&self.shared.gate).lets(frame.captured) || self.shared.suspended.load(Ordering::Relaxed)
+            {
                 continue;
             }
-            if let Err(error) = self.encode(&frame) {
+            let shape = self.shape(&frame.image);
+            if !self.cadence.takes(frame.captured, shape.fps) {
+                continue;
+            }
+            if (self.ways.behind)() {
+                self.dropped();
+                continue;
+            }
+            if let Err(error) = self.encode(&frame, shape) {
                 tracing::warn!(%error, "a picture was not encoded; the next one gets a new encoder");
                 self.encoder = None;
             }
         }
     }
 
-    /// Whether the source is faster than we send; a quarter early is only jitter.
-    fn too_soon(&mut self, captured: Instant) -> bool {
-        let least = Duration::from_secs(1) * 3 / (4 * self.settings.max_fps.max(1));
-        let soon = self.last_captured.is_some_and(|last| {
-            // A source that was switched may count from an earlier moment: that is not too soon.
-            captured.checked_duration_since(last).is_some_and(|gap| gap < least)
-        });
-        if !soon {
-            self.last_captured = Some(captured);
-        }
-        soon
+    /// What to make of a picture of the camera's.
+    fn shape(&mut self, image: &I420) -> Shape {
+        let most = (self.settings.max_width, self.settings.max_height);
+        let size = fit((image.width(), image.height()), most);
+        let bitrate = match self.shared.bitrate.load(Ordering::Relaxed) {
+            BY_SIZE => default_bitrate(size.0, size.1),
+            bps => bps.min(most_bitrate(size.0, size.1)),
+        };
+        self.adapt.set_bitrate(bitrate);
+        self.adapt.set_source(size);
+        self.adapt.shape()
     }
 
-    fn encode(&mut self, frame: &Frame) -> Result<(), CodecError> {
+    fn dropped(&mut self) {
+        let now = Instant::now();
+        self.adapt.encoded(Encoding { quantizer: None, took: Duration::ZERO }, now);
+        let mut guard = lock(&self.shared.stats);
+        guard.0.frames_dropped += 1;
+        guard.0.limitation = self.adapt.limitation();
+    }
+
+    fn encode(&mut self, frame: &Frame, shape: Shape) -> Result<(), CodecError> {
         let started = Instant::now();
-        let picture = self.fitted(&frame.image);
-        self.prepare(picture.width(), picture.height())?;
+        let picture = self.fitted(&frame.image, shape);
+        self.prepare(shape)?;
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         let force = self.shared.key_wanted.load(Ordering::Relaxed)
             && self.forced.is_none_or(|last| started.saturating_duration_since(last) >= KEYFRAME_GAP);
@@ -252,6 +304,7 @@ impl Worker {
         encoder.push(&picture, ticks, force)?;
         let Some(encoded) = encoder.pop() else {
             // The rate control dropped the picture, and the wish with it.
+            self.dropped();
             if force {
                 self.request_again();
             }
@@ -260,6 +313,8 @@ impl Worker {
         if force && !encoded.key {
             self.request_again();
         }
+        let took = started.elapsed();
+        self.adapt.encoded(Encoding { quantizer: Some(encoded.quantizer), took }, started + took);
         self.deliver(frame, &picture, encoded, ticks, started);
         Ok(())
     }
@@ -283,7 +338,7 @@ impl Worker {
             return;
         }
         self.count((width, height), encoded.key, started);
-        (self.sink)(EncodedFrame {
+        (self.ways.sink)(EncodedFrame {
             key: encoded.key,
             data: encoded.data,
             width,
@@ -308,14 +363,14 @@ impl Worker {
             fps: 0.0,
             encode_ms: old + (spent - old) / 16.0,
             bitrate: self.bitrate,
+            limitation: self.adapt.limitation(),
+            ..*stats
         };
     }
 
     /// The picture, scaled down if it is larger than what we send.
-    fn fitted(&mut self, image: &Arc<I420>) -> Arc<I420> {
-        let size = (image.width(), image.height());
-        let (width, height) = fit(size, (self.settings.max_width, self.settings.max_height));
-        if (width, height) == size {
+    fn fitted(&mut self, image: &Arc<I420>, Shape { width, height, .. }: Shape) -> Arc<I420> {
+        if (width, height) == (image.width(), image.height()) {
             return image.clone();
         }
         let scaled = self.scaled.picture(width, height, |target| {
@@ -328,12 +383,9 @@ impl Worker {
         }
     }
 
-    /// Sees to an encoder of this size at the wanted bitrate. A new one starts with a keyframe by itself.
-    fn prepare(&mut self, width: u32, height: u32) -> Result<(), CodecError> {
-        let bitrate = match self.shared.bitrate.load(Ordering::Relaxed) {
-            BY_SIZE => default_bitrate(width, height),
-            bps => bps,
-        };
+    /// Sees to an encoder of this shape at the wanted bitrate. A new one starts with a keyframe by itself.
+    fn prepare(&mut self, Shape { width, height, fps }: Shape) -> Result<(), CodecError> {
+        let (bitrate, speed) = (self.adapt.bitrate(), self.adapt.speed());
         match &mut self.encoder {
             Some(encoder) if encoder.size() == (width, height) => {
                 if bitrate != self.bitrate {
@@ -344,57 +396,23 @@ impl Worker {
                 let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
                 let settings = Vp8Settings {
                     bitrate,
-                    fps: self.settings.max_fps,
+                    fps,
                     denoise: self.settings.denoise,
                     ..Vp8Settings::new(width, height, cores)
                 };
                 // The old one goes first: two at once would double the memory for nothing.
                 self.encoder = None;
                 self.encoder = Some(Box::new(Vp8Encoder::new(settings)?));
+                self.speed = 0;
             }
+        }
+        if let Some(encoder) = &mut self.encoder
+            && speed != self.speed
+        {
+            encoder.set_speed(speed)?;
+            self.speed = speed;
         }
         self.bitrate = bitrate;
         Ok(())
-    }
-}
-
-/// Capture times as 90 kHz ticks that always grow.
-struct MediaClock {
-    start: Instant,
-    base: u32,
-    last: i64,
-}
-
-impl MediaClock {
-    fn new(start: Instant) -> Self {
-        // The hasher's keys are random: enough for a start that nobody can rely on (RFC 3550, 5.1).
-        Self { start, base: RandomState::new().build_hasher().finish() as u32, last: -1 }
-    }
-
-    fn ticks(&mut self, captured: Instant) -> i64 {
-        let ticks = captured.saturating_duration_since(self.start).as_nanos() * 9 / 100_000;
-        // A source just switched to may be a little behind the last one: a millisecond keeps the order.
-        self.last = i64::try_from(ticks).unwrap_or(i64::MAX).max(self.last.saturating_add(90));
-        self.last
-    }
-
-    fn timestamp(&self, ticks: i64) -> u32 {
-        self.base.wrapping_add(ticks as u32)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn media_time_follows_capture_and_never_stands_still() {
-        let start = Instant::now();
-        let mut clock = MediaClock::new(start);
-        assert_eq!(clock.ticks(start + Duration::from_millis(100)), 9000);
-        assert_eq!(clock.ticks(start + Duration::from_millis(133)), 11_970);
-        let late = clock.ticks(start + Duration::from_millis(120));
-        assert!(late > 11_970);
-        assert_eq!(clock.timestamp(9000).wrapping_sub(clock.timestamp(0)), 9000);
     }
 }

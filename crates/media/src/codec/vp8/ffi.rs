@@ -92,6 +92,24 @@ impl RawEncoder {
         check(code, "a change of bitrate")
     }
 
+    pub(super) fn set_speed(&mut self, cpu_used: i32) -> Result<(), CodecError> {
+        self.control(control::VP8E_SET_CPUUSED, cpu_used)
+    }
+
+    fn quantizer(&mut self) -> u8 {
+        let mut index: c_int = 0;
+        // SAFETY: the context lives, and this control takes the address of one int, which it writes.
+        let code = unsafe {
+            vpx_sys::vpx_codec_control_(
+                &mut *self.context.0,
+                control::VP8E_GET_LAST_QUANTIZER_64 as c_int,
+                &mut index as *mut c_int,
+            )
+        };
+        // It fails for no encoder that has encoded; if it did, quality would be taken for the best.
+        if code == vpx_sys::vpx_codec_err_t::VPX_CODEC_OK { u8::try_from(index).unwrap_or(63) } else { 0 }
+    }
+
     /// Encodes a picture of the size set up; none comes out when the rate control drops it.
     pub(super) fn encode(
         &mut self,
@@ -119,6 +137,7 @@ impl RawEncoder {
 
     fn packet(&mut self) -> Option<EncodedPicture> {
         let mut iterator = ptr::null();
+        let quantizer = self.quantizer();
         let mut found = None;
         loop {
             // SAFETY: the context lives; the iterator belongs to this loop alone.
@@ -133,7 +152,7 @@ impl RawEncoder {
                     (std::slice::from_raw_parts(frame.buf.cast::<u8>(), frame.sz as usize), frame.flags)
                 };
                 let key = flags & vpx_sys::VPX_FRAME_IS_KEY != 0;
-                found = Some(EncodedPicture { data: Bytes::copy_from_slice(bytes), key });
+                found = Some(EncodedPicture { data: Bytes::copy_from_slice(bytes), key, quantizer });
             }
         }
     }

@@ -49,6 +49,23 @@ impl Vp8Settings {
     }
 }
 
+/// Bits per second beyond which a picture of this size at 30 a second hardly gets better.
+pub fn most_bitrate(width: u32, height: u32) -> u32 {
+    const SMALL: u32 = 320 * 180;
+    const MIDDLE: u32 = 640 * 360;
+    const LARGE: u32 = 1280 * 720;
+    let area = width.saturating_mul(height);
+    let most = |small: u32, large: u32, low: u32, high: u32| {
+        low + (u64::from(area - small) * u64::from(high - low) / u64::from(large - small)) as u32
+    };
+    match area {
+        ..SMALL => 600_000,
+        SMALL..MIDDLE => most(SMALL, MIDDLE, 600_000, 1_700_000),
+        MIDDLE..LARGE => most(MIDDLE, LARGE, 1_700_000, 2_600_000),
+        LARGE.. => 2_600_000,
+    }
+}
+
 /// One thread up to VGA and on small machines, where a second only adds switching.
 fn threads(width: u32, height: u32, cores: u32) -> u32 {
     match width * height {
@@ -115,6 +132,10 @@ impl VideoEncoder for Vp8Encoder {
     fn set_bitrate(&mut self, bps: u32) -> Result<(), CodecError> {
         self.settings.bitrate = bps;
         self.raw.set_bitrate(bps)
+    }
+
+    fn set_speed(&mut self, faster: i32) -> Result<(), CodecError> {
+        self.raw.set_speed(self.settings.cpu_used() - faster.clamp(0, 6))
     }
 
     fn size(&self) -> (u32, u32) {

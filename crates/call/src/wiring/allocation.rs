@@ -1,0 +1,136 @@
+//! What the path carries, shared out: sound first, then what is sent again, the rest is picture. Pure.
+
+use peer::Estimate;
+use std::time::{Duration, Instant};
+
+/// RTP, SRTP, UDP and IP headers of fifty packets a second.
+const SOUND_HEADERS: f64 = 50.0 * 60.0 * 8.0;
+/// Below this the picture stops, before the sound suffers; above the other it comes back.
+const SUSPEND: f64 = 65_000.0;
+const RESUME: f64 = 95_000.0;
+/// For so long, and twice as long after each picture that had to stop again soon, up to half a minute.
+const PATIENCE: Duration = Duration::from_secs(2);
+const MOST_PATIENCE: Duration = Duration::from_secs(32);
+const SOON: Duration = Duration::from_secs(8);
+/// The least that a picture is encoded at.
+const LEAST_PICTURE: f64 = 20_000.0;
+
+/// What is sent of each, in bits a second of the codecs' own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Shares {
+    pub(super) audio: u32,
+    pub(super) video: u32,
+    /// No picture at all.
+    pub(super) suspended: bool,
+    /// Share of packets lost, 0 to 1.
+    pub(super) loss: f64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Allocation {
+    suspended: bool,
+    /// Since when the path carries enough for a picture.
+    enough: Option<Instant>,
+    resumed: Option<Instant>,
+    patience: Duration,
+}
+
+impl Allocation {
+    pub(super) fn new() -> Self {
+        Self { suspended: false, enough: None, resumed: None, patience: PATIENCE }
+    }
+
+    /// Shares out what the worst of the paths carries.
+    pub(super) fn share(&mut self, estimate: &Estimate, now: Instant) -> Shares {
+        self.judge(estimate.bitrate, now);
+        let audio = audio(estimate.bitrate, estimate.loss);
+        // Sent again no more than half of it: a picture that stands still helps nobody either.
+        let again = estimate.retransmitted.min(estimate.bitrate / 2.0);
+        let left = estimate.bitrate - audio - SOUND_HEADERS - again;
+        // Headers take a twentieth, and more where packets are not full.
+        let video = (left * 0.93 - 4000.0).max(LEAST_PICTURE);
+        Shares { audio: audio as u32, video: video as u32, suspended: self.suspended, loss: estimate.loss }
+    }
+
+    fn judge(&mut self, bitrate: f64, now: Instant) {
+        if !self.suspended {
+            if bitrate < SUSPEND {
+                let soon = self.resumed.is_some_and(|at| now.saturating_duration_since(at) < SOON);
+                self.patience = if soon { (self.patience * 2).min(MOST_PATIENCE) } else { PATIENCE };
+                (self.suspended, self.enough) = (true, None);
+            }
+            return;
+        }
+        if bitrate < RESUME {
+            self.enough = None;
+            return;
+        }
+        let since = *self.enough.get_or_insert(now);
+        if now.saturating_duration_since(since) >= self.patience {
+            (self.suspended, self.resumed) = (false, Some(now));
+        }
+    }
+}
+
+/// Opus at 32 kb/s is as good as speech gets; a copy of each packet in the next, where packets are lost, wants
+/// more, and a thin path gets less.
+fn audio(bitrate: f64, loss: f64) -> f64 {
+    match bitrate {
+        ..45_000.0 => 12_000.0,
+        45_000.0..70_000.0 => 16_000.0,
+        70_000.0..120_000.0 => 20_000.0,
+        120_000.0..250_000.0 => 24_000.0,
+        _ if loss > 0.03 && bitrate > 400_000.0 => 44_000.0,
+        _ => 32_000.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn estimate(bitrate: f64) -> Estimate {
+        Estimate { bitrate, retransmitted: 0.0, round_trip: None, loss: 0.0, measured: true }
+    }
+
+    #[test]
+    fn all_shares_and_their_headers_fit_into_what_the_path_carries() {
+        let start = Instant::now();
+        for bitrate in (70..4000).map(|kilo| f64::from(kilo) * 1000.0) {
+            let shares = Allocation::new().share(&estimate(bitrate), start);
+            let sent = f64::from(shares.audio) + SOUND_HEADERS + f64::from(shares.video) * 1.05;
+            assert!(!shares.suspended && sent < bitrate * 1.02 + LEAST_PICTURE, "{bitrate}: {shares:?}");
+        }
+        for kilo in [40.0, 50.0, 60.0] {
+            let shares = Allocation::new().share(&estimate(kilo * 1000.0), start);
+            assert!(shares.suspended && f64::from(shares.audio) + SOUND_HEADERS <= kilo * 1000.0);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_comes_off_the_picture() {
+        let mut allocation = Allocation::new();
+        let clean = allocation.share(&estimate(1e6), Instant::now());
+        let lossy = Estimate { retransmitted: 200_000.0, loss: 0.2, ..estimate(1e6) };
+        let lossy = allocation.share(&lossy, Instant::now());
+        assert!(lossy.video + 150_000 < clean.video && lossy.audio > clean.audio);
+    }
+
+    #[test]
+    fn the_picture_stops_at_once_and_comes_back_with_growing_patience() {
+        let start = Instant::now();
+        let mut allocation = Allocation::new();
+        let mut at = |ms: u64, bitrate: f64| {
+            allocation.share(&estimate(bitrate), start + Duration::from_millis(ms)).suspended
+        };
+        assert!(!at(0, 100_000.0));
+        assert!(at(100, 60_000.0));
+        assert!(at(200, 80_000.0), "not enough to come back");
+        assert!(at(300, 100_000.0) && at(2200, 100_000.0));
+        assert!(!at(2400, 100_000.0));
+        assert!(at(3000, 50_000.0), "too early");
+        assert!(at(3100, 100_000.0) && at(6000, 100_000.0), "twice the patience");
+        assert!(!at(7200, 100_000.0));
+    }
+}
