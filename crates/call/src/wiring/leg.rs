@@ -145,7 +145,7 @@ fn first_frame_probe(key: PeerKey, inputs: mpsc::Sender<Input>) -> Slot<Frame> {
 
 fn rtp(packet: RtpIn) -> RtpPacket {
     let RtpIn { seq, timestamp, marker, payload, arrived, .. } = packet;
-    RtpPacket { seq, timestamp, marker, payload, arrived }
+    RtpPacket { seq, timestamp, marker, payload, arrived, sender_us: None }
 }
 
 async fn relay_reports(
