@@ -18,7 +18,7 @@ pub mod slot;
 pub mod video;
 pub mod y4m;
 
-pub use audio::{Audio, AudioEvent, AudioInStats, AudioInlet, AudioPacket};
+pub use audio::{Audio, AudioEvent, AudioInStats, AudioInlet, AudioPacket, AudioUplink};
 pub use camera::{Camera, CameraEvent};
 pub use display::Y4mSink;
 pub use ends::{CameraUse, DeviceError, DeviceInfo, MicUse, SpeakerUse};
