@@ -4,6 +4,7 @@ pub mod assembler;
 mod inbox;
 pub mod input;
 pub mod out;
+mod patience;
 pub mod payload;
 mod rate;
 mod receive;
