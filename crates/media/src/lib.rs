@@ -15,6 +15,9 @@ pub mod frame;
 pub mod pool;
 pub mod rtp;
 pub mod slot;
+pub mod sync;
+#[cfg(test)]
+mod testnet;
 pub mod video;
 pub mod y4m;
 
@@ -25,4 +28,5 @@ pub use ends::{CameraUse, DeviceError, DeviceInfo, MicUse, SpeakerUse};
 pub use frame::{Frame, I420};
 pub use rtp::RtpPacket;
 pub use slot::Slot;
+pub use sync::Lips;
 pub use video::{EncodedFrame, RtpInlet, VideoIn, VideoInStats, VideoOut, VideoOutStats, VideoSettings};

@@ -47,6 +47,7 @@ impl Leg {
         });
         let video_in = VideoIn::spawn(&open.id.0, outputs, wanted);
         let audio_in = ends.audio.add_remote(key);
+        video_in.follow(audio_in.lips());
 
         let (events, reports) = mpsc::channel(256);
         let config = PeerConfig {

@@ -20,6 +20,7 @@ mod resample;
 mod ring;
 mod slack;
 mod stretch;
+mod voice;
 mod wav;
 
 use std::collections::HashMap;

@@ -26,6 +26,7 @@ struct Part {
     /// Without the descriptor. Empty: padding, part of no picture.
     data: Bytes,
     arrived: Instant,
+    sender_us: Option<i64>,
 }
 
 /// A whole picture that can be decoded now.
@@ -37,6 +38,8 @@ pub struct Assembled {
     pub timestamp: u32,
     /// When its last packet came.
     pub arrived: Instant,
+    /// The sender's clock when it was captured, microseconds.
+    pub sender_us: Option<i64>,
 }
 
 /// What happened to packets.
@@ -313,6 +316,8 @@ impl Assembler {
             key: is_key(into),
             timestamp: parts().map(|part| part.timestamp).next().unwrap_or_default(),
             arrived: parts().map(|part| part.arrived).max().unwrap_or(now),
+            // Those whose packets came before the first sender report know it from the later ones.
+            sender_us: parts().filter_map(|part| part.sender_us).next(),
         };
         self.remove(length);
         (self.stuck, self.asked, self.key_growing) = (None, None, None);
@@ -373,7 +378,7 @@ fn begins_key(part: Option<&Part>) -> bool {
 }
 
 fn part(packet: RtpPacket) -> Result<Part, payload::CutShort> {
-    let RtpPacket { timestamp, marker, mut payload, arrived, .. } = packet;
+    let RtpPacket { timestamp, marker, mut payload, arrived, sender_us, .. } = packet;
     if payload.is_empty() {
         return Ok(Part {
             timestamp,
@@ -382,10 +387,11 @@ fn part(packet: RtpPacket) -> Result<Part, payload::CutShort> {
             begins_key: false,
             data: payload,
             arrived,
+            sender_us,
         });
     }
     let descriptor = payload::read(&payload)?;
     let data = payload.split_off(descriptor.length);
     let begins = descriptor.begins_picture() && !data.is_empty();
-    Ok(Part { timestamp, marker, begins, begins_key: begins && is_key(&data), data, arrived })
+    Ok(Part { timestamp, marker, begins, begins_key: begins && is_key(&data), data, arrived, sender_us })
 }

@@ -6,8 +6,11 @@ pub mod input;
 pub mod out;
 mod patience;
 pub mod payload;
+mod playout;
 mod rate;
 mod receive;
+#[cfg(test)]
+mod scenarios;
 
 pub use inbox::RtpInlet;
 pub use input::{VideoIn, VideoInStats};
