@@ -15,16 +15,20 @@ pub mod frame;
 pub mod pool;
 pub mod rtp;
 pub mod slot;
+pub mod sync;
+#[cfg(test)]
+mod testnet;
 pub mod video;
 pub mod y4m;
 
-pub use audio::{Audio, AudioEvent, AudioInStats, AudioInlet, AudioPacket};
+pub use audio::{Audio, AudioEvent, AudioInStats, AudioInlet, AudioPacket, AudioUplink};
 pub use camera::{Camera, CameraEvent};
 pub use display::Y4mSink;
 pub use ends::{CameraUse, DeviceError, DeviceInfo, MicUse, SpeakerUse};
 pub use frame::{Frame, I420};
 pub use rtp::RtpPacket;
 pub use slot::Slot;
+pub use sync::Lips;
 pub use video::{
     EncodedFrame, Limitation, RtpInlet, VideoIn, VideoInStats, VideoOut, VideoOutStats, VideoSettings,
 };

@@ -4,18 +4,29 @@ use crate::frame::I420;
 use std::sync::Arc;
 
 /// Hands out pictures of which it alone holds a reference.
-#[derive(Default)]
 pub struct Pool {
     pictures: Vec<Arc<I420>>,
+    kept: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Pool {
-    /// Pictures kept at most: those in the encoder, in two slots, on screen, and one to write into.
+    /// Pictures kept at most, if none wait: those in the encoder, in two slots, on screen, and one to write into.
     const KEPT: usize = 6;
 
     /// A pool that holds nothing yet.
     pub fn new() -> Self {
-        Self::default()
+        Self::for_waiting(0)
+    }
+
+    /// A pool that keeps so many pictures more, for they wait before they are shown.
+    pub fn for_waiting(pictures: usize) -> Self {
+        Self { pictures: Vec::new(), kept: Self::KEPT + pictures }
     }
 
     /// A picture of this size (sides clamped as in [`I420::black`]) written by `fill`, which finds
@@ -44,7 +55,7 @@ impl Pool {
                 filled
             }
         };
-        if self.pictures.len() >= Self::KEPT {
+        if self.pictures.len() >= self.kept {
             self.pictures.remove(0);
         }
         self.pictures.push(picture.clone());

@@ -16,4 +16,7 @@ pub struct RtpPacket {
     pub payload: Bytes,
     /// When it came.
     pub arrived: Instant,
+    /// The sender's wall clock (microseconds since 1970, or since whenever its clock began) when what is in
+    /// here was captured, from its RTCP sender reports; `None` before the first of them.
+    pub sender_us: Option<i64>,
 }

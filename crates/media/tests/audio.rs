@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use media::audio::measure::{rms, tone_share};
-use media::{Audio, AudioEvent, AudioPacket, DeviceError, MicUse, RtpPacket, SpeakerUse};
+use media::{Audio, AudioEvent, AudioPacket, AudioUplink, DeviceError, MicUse, RtpPacket, SpeakerUse};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
@@ -77,6 +77,7 @@ fn rtp(seq: u16, packet: &AudioPacket) -> RtpPacket {
         marker: packet.marker,
         payload: packet.data.clone(),
         arrived: Instant::now(),
+        sender_us: None,
     }
 }
 
@@ -237,6 +238,20 @@ fn a_packet_leaves_within_30_ms_of_being_full() {
 }
 
 #[test]
+fn a_thinner_link_makes_smaller_packets_at_once() {
+    let rig = rig();
+    rig.audio.use_mic(MicUse::Tone);
+    let size = |bitrate| {
+        rig.audio.set_uplink(AudioUplink { bitrate, loss: 0.0 });
+        // Those that were on their way, and one that the encoder turns in.
+        (0..5).for_each(|_| drop(rig.packet()));
+        (0..25).map(|_| rig.packet().data.len()).sum::<usize>()
+    };
+    let (thick, thin) = (size(48_000), size(8_000));
+    assert!(thin * 3 < thick, "{thin} bytes at 8 kb/s, {thick} at 48");
+}
+
+#[test]
 fn the_speakers_file_is_a_wav_file_at_every_moment_and_keeps_time() {
     let (_keep, folder) = temp();
     let out = folder.join("out.wav");
@@ -263,6 +278,7 @@ fn what_is_no_opus_is_counted_and_a_dropped_inlet_is_forgotten() {
         marker: false,
         payload: payload.into(),
         arrived: Instant::now(),
+        sender_us: None,
     };
     for seq in 0..50 {
         inlet.push(packet(seq, b""));

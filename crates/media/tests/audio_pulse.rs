@@ -199,6 +199,7 @@ fn hear_a_remote(rig: &Rig, folder: &Path) {
                 marker: packet.marker,
                 payload: packet.data,
                 arrived: Instant::now(),
+                sender_us: None,
             });
         }),
         Box::new(|_| {}),

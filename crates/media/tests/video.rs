@@ -187,6 +187,7 @@ fn packets(data: &[u8], seq: u16, timestamp: u32) -> Vec<RtpPacket> {
         marker: at + 1 == count,
         payload: Bytes::from([&[if at == 0 { 0x10 } else { 0 }], chunk].concat()),
         arrived: Instant::now(),
+        sender_us: None,
     };
     data.chunks(500).enumerate().map(packet).collect()
 }

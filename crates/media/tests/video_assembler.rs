@@ -40,6 +40,7 @@ fn packets(n: u32, key: bool, seq: &mut u16) -> Vec<RtpPacket> {
             marker: at + 1 == count,
             payload: Bytes::from([&[0x80 | start, 0x80, high | 0x80, low], chunk].concat()),
             arrived: Instant::now(),
+            sender_us: None,
         }
     };
     data.chunks(400).enumerate().map(packet).collect()
@@ -110,25 +111,25 @@ fn a_packet_that_never_comes_freezes_until_a_keyframe() {
     packets(1, false, &mut seq);
     packets(2, false, &mut seq).into_iter().for_each(|packet| drop(on(&mut assembler, packet, at(66))));
     let deadline = assembler.deadline().unwrap();
-    assert_eq!(deadline, at(66) + Assembler::PATIENCE);
+    assert_eq!(deadline, at(66) + Duration::from_millis(380), "60 ms and four guessed round trips of 80");
     assert!(!assembler.keyframe_wanted(deadline - Duration::from_millis(1)));
     assert!(assembler.keyframe_wanted(deadline));
     assert!(!assembler.keyframe_wanted(deadline + Duration::from_millis(100)));
-    packets(3, false, &mut seq).into_iter().for_each(|packet| drop(on(&mut assembler, packet, at(300))));
+    packets(3, false, &mut seq).into_iter().for_each(|packet| drop(on(&mut assembler, packet, at(500))));
     assert!(assembler.keyframe_wanted(deadline + Duration::from_millis(400)));
     let mut shown = Vec::new();
     packets(4, true, &mut seq)
         .into_iter()
-        .for_each(|packet| shown.extend(on(&mut assembler, packet, at(700))));
+        .for_each(|packet| shown.extend(on(&mut assembler, packet, at(900))));
     packets(5, false, &mut seq)
         .into_iter()
-        .for_each(|packet| shown.extend(on(&mut assembler, packet, at(733))));
+        .for_each(|packet| shown.extend(on(&mut assembler, packet, at(933))));
     assert_eq!(shown, [(4, true), (5, false)]);
     assert_eq!(assembler.deadline(), None);
 }
 
 #[test]
-fn a_short_round_trip_shortens_the_wait() {
+fn the_wait_follows_the_round_trip() {
     let start = Instant::now();
     let mut assembler = Assembler::new();
     let mut seq = 0;
@@ -136,7 +137,43 @@ fn a_short_round_trip_shortens_the_wait() {
     packets(0, true, &mut seq).into_iter().for_each(|packet| drop(on(&mut assembler, packet, start)));
     packets(1, false, &mut seq);
     packets(2, false, &mut seq).into_iter().for_each(|packet| drop(on(&mut assembler, packet, start)));
-    assert_eq!(assembler.deadline(), Some(start + Duration::from_millis(120)));
+    assert_eq!(assembler.deadline(), Some(start + Duration::from_millis(220)));
+    assembler.set_round_trip(Duration::from_millis(250));
+    assert_eq!(assembler.deadline(), Some(start + Duration::from_millis(1060)));
+}
+
+#[test]
+fn after_an_outage_a_keyframe_is_asked_for_at_once_and_only_once() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let mut assembler = Assembler::new();
+    let mut seq = 0;
+    packets(0, true, &mut seq).into_iter().for_each(|packet| drop(on(&mut assembler, packet, at(0))));
+    (1..50).for_each(|n| _ = packets(n, false, &mut seq));
+    packets(50, false, &mut seq).into_iter().for_each(|packet| drop(on(&mut assembler, packet, at(1000))));
+    let deadline = assembler.deadline().unwrap();
+    assert!(deadline <= at(1020), "{:?}", deadline - start);
+    assert!(assembler.keyframe_wanted(deadline));
+    // A slow link brings the keyframe packet by packet for a second: nobody asks for another.
+    for (step, packet) in (0..).zip(packets(51, true, &mut seq)) {
+        assert!(!assembler.keyframe_wanted(at(1200 + step * 150)));
+        let shown = on(&mut assembler, packet, at(1200 + step * 150));
+        assert_eq!(shown.len(), usize::from(step == 7));
+    }
+}
+
+#[test]
+fn in_an_outage_nobody_asks_twice() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let mut assembler = Assembler::new();
+    let mut seq = 0;
+    packets(0, true, &mut seq).into_iter().for_each(|packet| drop(on(&mut assembler, packet, at(0))));
+    packets(700, false, &mut seq).into_iter().skip(1).for_each(|p| drop(on(&mut assembler, p, at(33))));
+    assert!(assembler.keyframe_wanted(assembler.deadline().unwrap()));
+    assert_eq!(assembler.deadline(), None);
+    packets(701, false, &mut seq).into_iter().for_each(|p| drop(on(&mut assembler, p, at(10_000))));
+    assert!(assembler.keyframe_wanted(at(10_000)), "asked by the first packet after it");
 }
 
 #[test]
@@ -196,8 +233,8 @@ fn padding_between_pictures_is_stepped_over() {
             .into_iter()
             .for_each(|packet| shown.extend(on(&mut assembler, packet, now)));
         seq += 1;
-        let padding =
-            RtpPacket { seq, timestamp: n * 3000, marker: false, payload: Bytes::new(), arrived: now };
+        let (timestamp, payload) = (n * 3000, Bytes::new());
+        let padding = RtpPacket { seq, timestamp, marker: false, payload, arrived: now, sender_us: None };
         shown.extend(on(&mut assembler, padding, now));
     }
     assert_eq!(shown.len(), 10);
@@ -238,7 +275,8 @@ proptest! {
             let now = start + Duration::from_millis(at as u64 * 7);
             base = if jump && far % 16 == 0 { far } else { base.wrapping_add(1) };
             let (seq, timestamp) = (base.wrapping_add(near), timestamp % 4);
-            assembler.on(RtpPacket { seq, timestamp, marker, payload: payload.into(), arrived: now }, now);
+            let packet = RtpPacket { seq, timestamp, marker, payload: payload.into(), arrived: now, sender_us: None };
+            assembler.on(packet, now);
             while assembler.next(now, &mut data).is_some() {
                 prop_assert!(!data.is_empty());
                 if far % 5 == 0 {
@@ -270,6 +308,7 @@ fn every_short_payload_is_survived() {
                     marker: fill > 0x7f,
                     payload: payload.into(),
                     arrived: now,
+                    sender_us: None,
                 };
                 assembler.on(packet, now);
                 while assembler.next(now, &mut data).is_some() {}

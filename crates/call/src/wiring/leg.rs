@@ -49,6 +49,7 @@ impl Leg {
         });
         let video_in = VideoIn::spawn(&open.id.0, outputs, wanted);
         let audio_in = ends.audio.add_remote(key);
+        video_in.follow(audio_in.lips());
 
         let (events, reports) = mpsc::channel(256);
         let config = PeerConfig {
@@ -162,7 +163,7 @@ fn first_frame_probe(key: PeerKey, inputs: mpsc::Sender<Input>) -> Slot<Frame> {
 
 fn rtp(packet: RtpIn) -> RtpPacket {
     let RtpIn { seq, timestamp, marker, payload, arrived, .. } = packet;
-    RtpPacket { seq, timestamp, marker, payload, arrived }
+    RtpPacket { seq, timestamp, marker, payload, arrived, sender_us: None }
 }
 
 /// Ends with the connection.

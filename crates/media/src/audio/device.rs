@@ -224,6 +224,12 @@ impl SpeakerSink for DeviceSpeaker {
         Ok(blocks)
     }
 
+    fn ahead(&self) -> Duration {
+        // What the ring holds, and what the device has taken and is playing.
+        let held = self.in_samples(self.ring.buffer().capacity() - self.ring.slots());
+        Duration::from_secs_f64((held + self.level.call()) as f64 / f64::from(RATE))
+    }
+
     fn write(&mut self, block: &[f32; BLOCK]) -> Result<(), DeviceError> {
         self.converted.clear();
         self.resampler.push(block, &mut self.converted);
@@ -272,7 +278,12 @@ impl Level {
             self.extra = self.extra.saturating_sub(BLOCK / 2);
             self.starved = (self.extra > 0).then_some(now);
         }
-        self.calls[0].max(self.calls[1]).max(BLOCK) + BLOCK + self.extra
+        self.call().max(BLOCK) + BLOCK + self.extra
+    }
+
+    /// The largest call of late.
+    fn call(&self) -> usize {
+        self.calls[0].max(self.calls[1])
     }
 }
 

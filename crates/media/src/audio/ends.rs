@@ -25,6 +25,10 @@ pub(crate) trait MicSource: Named + Send {
 pub(crate) trait SpeakerSink: Named + Send {
     /// How many blocks should be written now.
     fn wanted(&mut self, now: Instant) -> Result<usize, DeviceError>;
+    /// How long after being written the next block will be heard.
+    fn ahead(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Takes a block; never waits for a device.
     fn write(&mut self, block: &[f32; BLOCK]) -> Result<(), DeviceError>;
     /// When to ask again at the latest.

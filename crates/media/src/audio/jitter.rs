@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::slack::Slack;
+use crate::codec::opus;
 
 const RATE: i64 = 48_000;
 /// A pull that finds nothing plays this much: 10 ms.
@@ -39,6 +40,8 @@ pub(crate) struct Packet {
     /// Samples at 48 kHz.
     pub(crate) duration: u32,
     pub(crate) arrived: Instant,
+    /// The sender's clock at its first sample, microseconds.
+    pub(crate) sender_us: Option<i64>,
 }
 
 /// Whether the decoded sound should be shortened or lengthened a little.
@@ -54,10 +57,10 @@ pub(crate) enum Stretch {
 /// What to play next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Play {
-    /// This packet. `first`: after silence.
-    Decode { payload: Bytes, stretch: Stretch, first: bool },
+    /// This packet. `first`: after silence. `until_us`: the sender's clock at its end.
+    Decode { payload: Bytes, stretch: Stretch, first: bool, arrived: Instant, until_us: Option<i64> },
     /// The lost packet before `next`, `length` samples long, of which the last `keep` are to be played.
-    Recover { next: Bytes, length: u32, keep: u32 },
+    Recover { next: Bytes, length: u32, keep: u32, until_us: Option<i64> },
     /// A guess of `samples`; `already` samples were guessed in a row before.
     Conceal { samples: u32, already: u32 },
     /// 10 ms of silence: nothing is being sent.
@@ -170,20 +173,17 @@ impl Jitter {
         self.queue.iter().map(|stored| stored.packet.duration).sum()
     }
 
-    /// Takes a packet in. `buffered`: decoded samples not yet played.
-    pub(crate) fn push(&mut self, packet: Packet, buffered: usize) {
-        let Some((seq, timestamp)) = self.place(&packet) else { return };
+    /// Takes a packet in. `buffered`: decoded samples not yet played. Whether it is the newest.
+    pub(crate) fn push(&mut self, packet: Packet, buffered: usize) -> bool {
+        let Some((seq, timestamp)) = self.place(&packet) else { return false };
+        let newest = self.newest.is_some_and(|newest| newest.seq == seq);
         self.counts.received += 1;
         if self.phase == Phase::Playing {
             let slack = timestamp - self.next + buffered as i64 - i64::from(self.guessed);
-            // Beyond a second it is the sender's gap or jump, which says nothing of the network.
-            if slack.abs() < RATE {
-                // Sound is played in blocks: what is left of one does not buy any time.
-                self.slack.note(slack.div_euclid(i64::from(BLOCK)) as i32 * BLOCK as i32);
-            }
+            self.note(seq, slack, &packet);
             if timestamp + i64::from(packet.duration) <= self.next {
                 self.counts.discarded += 1;
-                return;
+                return newest;
             }
         }
         let at = self.queue.partition_point(|stored| stored.seq < seq);
@@ -192,6 +192,22 @@ impl Jitter {
             self.phase = Phase::Filling { waited: 0 };
         }
         self.shed();
+        newest
+    }
+
+    /// Remembers how long before its turn this packet came, and the copy in it of the one before.
+    fn note(&mut self, seq: i64, slack: i64, packet: &Packet) {
+        // Sound is played in blocks: what is left of one does not buy any time.
+        let blocks = |slack: i64| slack.div_euclid(i64::from(BLOCK)) as i32 * BLOCK as i32;
+        // Beyond a second it is the sender's gap or jump, which says nothing of the network.
+        if slack.abs() < RATE {
+            self.slack.note(seq, blocks(slack));
+        }
+        let before = slack - i64::from(packet.duration);
+        let missing = self.newest.is_some_and(|newest| newest.seq == seq && newest.seen & 2 == 0);
+        if missing && before.abs() < RATE && opus::has_copy(&packet.payload) {
+            self.slack.note_copy(seq - 1, blocks(before));
+        }
     }
 
     /// Unwraps a packet's numbers; `None` when it is not to be kept.
@@ -295,6 +311,9 @@ impl Jitter {
             return self.decode(now, false);
         }
         let length = first.packet.duration;
+        if !opus::has_copy(&first.packet.payload) {
+            return self.guess(u32::try_from(missing).unwrap_or(BLOCK));
+        }
         let missing = u32::try_from(missing).unwrap_or(u32::MAX);
         if skipped {
             return self.guess(missing);
@@ -302,10 +321,10 @@ impl Jitter {
         if missing > length {
             return self.guess(missing - length);
         }
-        let next = first.packet.payload.clone();
+        let (next, until_us) = (first.packet.payload.clone(), first.packet.sender_us);
         self.counts.recovered += 1;
         self.guessed += missing;
-        Play::Recover { next, length, keep: missing }
+        Play::Recover { next, length, keep: missing, until_us }
     }
 
     /// The sound was made longer (positive) or shorter by so many samples.
@@ -313,9 +332,14 @@ impl Jitter {
         self.slack.shift(samples);
     }
 
+    /// Sound is to wait so many samples longer than it must; it does so by and by.
+    pub(crate) fn set_extra(&mut self, samples: u32) {
+        self.slack.set_extra(samples);
+    }
+
     /// Sound that should wait before the first packet is played.
     fn start(&self) -> u32 {
-        START + self.slack.spread().min(MOST as u32 / 4)
+        START + self.slack.spread().min(MOST as u32 / 4) + self.slack.extra()
     }
 
     fn run_dry(&mut self) -> Play {
@@ -353,7 +377,10 @@ impl Jitter {
         self.counts.played += 1;
         self.counts.waited += now.saturating_duration_since(stored.packet.arrived);
         let stretch = if first { Stretch::None } else { self.slack.advice() };
-        Play::Decode { payload: stored.packet.payload, stretch, first }
+        let long = i64::from(stored.packet.duration) * 1_000_000 / RATE;
+        let until_us = stored.packet.sender_us.map(|start| start.saturating_add(long));
+        let Packet { payload, arrived, .. } = stored.packet;
+        Play::Decode { payload, stretch, first, arrived, until_us }
     }
 }
 

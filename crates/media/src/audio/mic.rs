@@ -33,6 +33,16 @@ pub struct AudioPacket {
     pub captured: Instant,
 }
 
+/// What one's own voice may cost, and what becomes of it on the way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AudioUplink {
+    /// Bits a second of Opus payload, clamped to what Opus takes
+    /// ([`BITRATES`](crate::codec::opus::BITRATES)).
+    pub bitrate: u32,
+    /// Share of the packets that receivers say they lost, 0 to 1.
+    pub loss: f32,
+}
+
 /// Who takes packets; called on the audio thread while the gate is held, so it must be quick, and it must
 /// not call [`super::Audio`] back.
 pub(crate) type Sink = Box<dyn FnMut(AudioPacket) + Send>;
@@ -120,6 +130,14 @@ impl Mic {
 
     pub(crate) fn choose(&mut self, choice: MicUse, now: Instant) {
         self.end.choose(choice, now);
+    }
+
+    /// Follows the network from the next packet on.
+    pub(crate) fn set_uplink(&mut self, uplink: AudioUplink) {
+        let set = self.encoder.set_bitrate(uplink.bitrate);
+        if let Err(error) = set.and_then(|()| self.encoder.set_expected_loss(uplink.loss)) {
+            tracing::warn!(%error, ?uplink, "the encoder of one's own voice stays as it was");
+        }
     }
 
     /// Takes in what was captured and sends what is full.

@@ -20,6 +20,7 @@ mod resample;
 mod ring;
 mod slack;
 mod stretch;
+mod voice;
 mod wav;
 
 use std::collections::HashMap;
@@ -28,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use mic::AudioPacket;
+pub use mic::{AudioPacket, AudioUplink};
 pub use remote::{AudioInStats, AudioInlet};
 
 use crate::ends::{DeviceError, DeviceInfo, MicUse, SpeakerUse};
@@ -108,6 +109,7 @@ pub enum AudioEvent {
 struct Wishes {
     mic: Option<MicUse>,
     speaker: Option<SpeakerUse>,
+    uplink: Option<AudioUplink>,
     /// One for each call of `add_remote` since the thread last looked, which is at once.
     remotes: Vec<Outlet>,
     stop: bool,
@@ -178,6 +180,13 @@ impl Audio {
         self.wake();
     }
 
+    /// Encodes one's own voice at this bitrate and for this loss from the next packet on; 32 kb/s and 10 %
+    /// until it is called. Never blocks, the latest wins.
+    pub fn set_uplink(&self, uplink: AudioUplink) {
+        self.desk.wishes().uplink = Some(uplink);
+        self.wake();
+    }
+
     /// Makes a remote heard for as long as the inlet (or a clone of it) lives. An id in use is taken over.
     pub fn add_remote(&self, id: u64) -> AudioInlet {
         let (inlet, outlet, shared) = inlet(id);
@@ -240,6 +249,9 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
         }
         if let Some(choice) = wishes.speaker {
             playout.choose(choice, now);
+        }
+        if let Some(uplink) = wishes.uplink {
+            mic.set_uplink(uplink);
         }
         for outlet in wishes.remotes {
             playout.add(outlet);

@@ -83,7 +83,8 @@ impl Playout {
 fn play(sink: &mut dyn SpeakerSink, remotes: &mut [Remote], now: Instant) -> Result<(), DeviceError> {
     for _ in 0..sink.wanted(now)? {
         let mut block = [0.0; BLOCK];
-        for voice in remotes.iter_mut().filter_map(|remote| remote.pull(now)) {
+        let heard = now + sink.ahead();
+        for voice in remotes.iter_mut().filter_map(|remote| remote.pull(now, heard)) {
             mix::add(&mut block, voice);
         }
         mix::limit(&mut block);

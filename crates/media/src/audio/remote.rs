@@ -5,16 +5,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::jitter::{GUESS, Jitter, Packet, Play, Stretch};
+use super::jitter::Packet;
 use super::measure::rms;
-use super::{BLOCK, stretch};
-use crate::codec::opus::{self, MAX_PACKET, OpusDecoder, OpusError};
+use super::voice::Voice;
+use crate::codec::opus::{self, OpusError};
 use crate::rtp::RtpPacket;
+use crate::sync::Lips;
 
 /// Packets that wait for the audio thread, which takes them each 10 ms.
 const INLET: usize = 256;
-/// Guessed sound is at full loudness for 40 ms and gone after [`GUESS`].
-const FADE_FROM: u32 = 1920;
 
 /// How a remote's sound has been so far. Names after W3C webrtc-stats where there is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,7 +22,7 @@ pub struct AudioInStats {
     pub packets: u64,
     /// Packets that never came.
     pub packets_lost: u64,
-    /// Packets that came too late, twice, or were no Opus.
+    /// Packets that came too late to be played, or were no Opus. Copies of packets that had come are not counted.
     pub packets_discarded: u64,
     /// Packets dropped because the audio thread did not keep up.
     pub overflow: u64,
@@ -33,14 +32,18 @@ pub struct AudioInStats {
     pub total_samples: u64,
     /// Samples that had to be guessed.
     pub concealed_samples: u64,
+    /// Those of them that nobody hears, for the voice was silent there.
+    pub silent_concealed_samples: u64,
     /// Guesses in a row count once.
     pub concealment_events: u64,
     /// Samples added to play slower, and left out to play faster.
     pub stretched_samples: (u64, u64),
-    /// Interarrival jitter of RFC 3550, milliseconds.
+    /// Interarrival jitter of RFC 3550, milliseconds, of packets in order.
     pub jitter_ms: f32,
     /// Time that played packets waited in the jitter buffer, milliseconds, in all; divide by `played`.
     pub jitter_buffer_delay_ms: f64,
+    /// Time that sound played of late waited here, decoded or not, milliseconds.
+    pub delay_ms: f32,
     /// Packets played.
     pub played: u64,
     /// Loudness of the last 10 ms played: root mean square, 0 to 1.
@@ -51,6 +54,7 @@ pub struct AudioInStats {
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     overflow: AtomicU64,
+    lips: Lips,
     stats: Mutex<AudioInStats>,
 }
 
@@ -69,6 +73,11 @@ pub struct AudioInlet {
 }
 
 impl AudioInlet {
+    /// What pictures of the same participant are to follow.
+    pub fn lips(&self) -> Lips {
+        self.shared.lips.clone()
+    }
+
     /// Takes a packet; never blocks.
     pub fn push(&self, packet: RtpPacket) {
         if let Err(TrySendError::Full(_)) = self.sender.try_send(packet) {
@@ -126,162 +135,52 @@ impl Remote {
             self.unusable += 1;
             return;
         };
-        self.rfc3550.note(packet.timestamp, packet.arrived);
-        let RtpPacket { seq, timestamp, payload, arrived, .. } = packet;
-        self.voice.push(Packet { seq, timestamp, payload, duration, arrived });
+        let RtpPacket { seq, timestamp, payload, arrived, sender_us, .. } = packet;
+        let newest = self.voice.push(Packet { seq, timestamp, payload, duration, arrived, sender_us });
+        if newest {
+            self.rfc3550.note(timestamp, arrived);
+        }
     }
 
-    /// The next 10 ms, or `None` while this remote is silent.
-    pub(crate) fn pull(&mut self, now: Instant) -> Option<&[f32]> {
+    /// The next 10 ms, which will leave the speaker at `heard`, or `None` while this remote is silent.
+    pub(crate) fn pull(&mut self, now: Instant, heard: Instant) -> Option<&[f32]> {
+        let lips = &self.outlet.shared.lips;
+        self.voice.set_extra(lips.extra(now));
+        if let Some(captured) = self.voice.next_us() {
+            lips.sound_played(captured, heard);
+        }
         let sounding = self.voice.pull(now);
         self.publish(sounding);
-        sounding.then_some(&self.voice.block[..])
+        sounding.then_some(&self.voice.block()[..])
     }
 
     /// True once: when the first packet has been played.
     pub(crate) fn first_sound(&mut self) -> bool {
-        let first = !self.heard && self.voice.jitter.counts().played > 0;
+        let first = !self.heard && self.voice.counts().played > 0;
         self.heard |= first;
         first
     }
 
     fn publish(&self, sounding: bool) {
-        let counts = self.voice.jitter.counts();
+        let counts = self.voice.counts();
         let stats = AudioInStats {
             packets: counts.received,
-            packets_lost: self.voice.jitter.lost(),
-            packets_discarded: counts.discarded + counts.duplicates + self.unusable + self.voice.broken,
+            packets_lost: self.voice.lost(),
+            packets_discarded: counts.discarded + self.unusable + self.voice.broken(),
             overflow: self.outlet.shared.overflow.load(Ordering::Relaxed),
             fec_packets: counts.recovered,
-            total_samples: self.voice.samples,
+            total_samples: self.voice.samples(),
             concealed_samples: counts.concealed,
+            silent_concealed_samples: self.voice.silent_guesses(),
             concealment_events: counts.concealments,
-            stretched_samples: self.voice.stretched,
+            stretched_samples: self.voice.stretched(),
             jitter_ms: self.rfc3550.jitter_ms(),
             jitter_buffer_delay_ms: counts.waited.as_secs_f64() * 1000.0,
+            delay_ms: self.voice.delay_ms(),
             played: counts.played,
-            level: if sounding { rms(&self.voice.block) } else { 0.0 },
+            level: if sounding { rms(self.voice.block()) } else { 0.0 },
         };
         *self.outlet.shared.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
-    }
-}
-
-/// Jitter buffer, decoder and time-stretching together. No clock, no queue: tested on virtual time.
-pub(crate) struct Voice {
-    jitter: Jitter,
-    decoder: OpusDecoder,
-    /// Decoded and not yet played, oldest first.
-    ready: Vec<f32>,
-    frame: Vec<f32>,
-    block: [f32; BLOCK],
-    broken: u64,
-    samples: u64,
-    stretched: (u64, u64),
-}
-
-impl Voice {
-    pub(crate) fn new() -> Result<Self, OpusError> {
-        Ok(Self {
-            jitter: Jitter::new(),
-            decoder: OpusDecoder::new()?,
-            ready: Vec::with_capacity(MAX_PACKET + BLOCK),
-            frame: Vec::with_capacity(MAX_PACKET),
-            block: [0.0; BLOCK],
-            broken: 0,
-            samples: 0,
-            stretched: (0, 0),
-        })
-    }
-
-    pub(crate) fn push(&mut self, packet: Packet) {
-        self.jitter.push(packet, self.ready.len());
-    }
-
-    /// Makes the next 10 ms in `block`; false when it is plain silence.
-    pub(crate) fn pull(&mut self, now: Instant) -> bool {
-        let mut sounding = !self.ready.is_empty();
-        while self.ready.len() < BLOCK {
-            match self.jitter.pull(now) {
-                Play::Silence => self.ready.resize(BLOCK, 0.0),
-                play => {
-                    sounding = true;
-                    self.play(play);
-                }
-            }
-        }
-        self.block.copy_from_slice(&self.ready[..BLOCK]);
-        self.ready.drain(..BLOCK);
-        self.samples += if sounding { BLOCK as u64 } else { 0 };
-        sounding
-    }
-
-    fn play(&mut self, play: Play) {
-        self.frame.resize(MAX_PACKET, 0.0);
-        let made = match &play {
-            Play::Silence => Ok(0),
-            Play::Decode { payload, .. } => self.decoder.decode(payload, &mut self.frame),
-            Play::Recover { next, length, .. } => {
-                self.decoder.recover(next, &mut self.frame[..*length as usize])
-            }
-            Play::Conceal { samples, .. } => self.decoder.conceal(&mut self.frame[..*samples as usize]),
-        };
-        match made {
-            Ok(samples) => self.frame.truncate(samples),
-            Err(error) => {
-                self.broken += 1;
-                tracing::debug!(%error, "a packet of sound could not be decoded");
-                self.frame.clear();
-                self.frame.resize(BLOCK, 0.0);
-            }
-        }
-        match play {
-            Play::Decode { stretch, first, .. } => {
-                if first {
-                    fade_in(&mut self.frame);
-                }
-                self.stretch(stretch);
-            }
-            Play::Recover { keep, .. } => {
-                let cut = self.frame.len().saturating_sub(keep as usize);
-                self.frame.drain(..cut);
-            }
-            Play::Conceal { already, .. } => fade_out(&mut self.frame, already),
-            Play::Silence => {}
-        }
-        self.ready.append(&mut self.frame);
-    }
-
-    fn stretch(&mut self, how: Stretch) {
-        let change = match how {
-            Stretch::None => return,
-            Stretch::Faster => {
-                let out = stretch::shorten(&mut self.frame);
-                self.stretched.1 += out as u64;
-                -(out as i32)
-            }
-            Stretch::Slower => {
-                let more = stretch::lengthen(&mut self.frame);
-                self.stretched.0 += more as u64;
-                more as i32
-            }
-        };
-        self.jitter.stretched(change);
-    }
-}
-
-/// Sound begins: no click (2.5 ms).
-fn fade_in(pcm: &mut [f32]) {
-    for (n, x) in pcm.iter_mut().take(120).enumerate() {
-        *x *= n as f32 / 120.0;
-    }
-}
-
-/// Guessed sound ends in silence; `already` samples of it were played before.
-fn fade_out(pcm: &mut [f32], already: u32) {
-    let fade = (GUESS - FADE_FROM) as f32;
-    for (n, x) in pcm.iter_mut().enumerate() {
-        let at = (already + n as u32).saturating_sub(FADE_FROM) as f32;
-        *x *= (1.0 - at / fade).max(0.0);
     }
 }
 
@@ -289,11 +188,22 @@ fn fade_out(pcm: &mut [f32], already: u32) {
 #[derive(Default)]
 struct Rfc3550 {
     last: Option<(u32, Instant)>,
+    /// The newest packet: one that came at the same instant came in the same packet, and only the last of
+    /// them is not a copy.
+    newest: Option<(u32, Instant)>,
     jitter: f64,
 }
 
 impl Rfc3550 {
     fn note(&mut self, timestamp: u32, arrived: Instant) {
+        if let Some((before, then)) = self.newest.replace((timestamp, arrived))
+            && then != arrived
+        {
+            self.count(before, then);
+        }
+    }
+
+    fn count(&mut self, timestamp: u32, arrived: Instant) {
         if let Some((before, then)) = self.last {
             let sent = f64::from(timestamp.wrapping_sub(before) as i32);
             let came = arrived.saturating_duration_since(then).as_secs_f64() * f64::from(opus::RATE);
@@ -313,76 +223,82 @@ impl Rfc3550 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audio::measure::{Lcg, tone_share};
-    use crate::codec::opus::{OpusEncoder, PACKET};
+    use crate::codec::opus::OpusEncoder;
+    use crate::testnet::Dice;
     use std::time::Duration;
 
-    /// A tone through encoder, lossy network, jitter buffer and decoder on a virtual clock.
-    fn chain(
-        frequency: f32,
-        seconds: usize,
-        mut arrives: impl FnMut(u32) -> Option<u64>,
-    ) -> (Vec<f32>, Voice) {
-        let (start, mut voice) = (Instant::now(), Voice::new().unwrap());
-        let mut encoder = OpusEncoder::new().unwrap();
-        let mut flights: Vec<(u64, Packet)> = Vec::new();
-        for n in 0..seconds as u32 * 50 {
-            let pcm: Vec<f32> = (0..PACKET)
-                .map(|i| {
-                    let at = (n as usize * PACKET + i) as f32;
-                    (at * frequency * std::f32::consts::TAU / 48_000.0).sin() * 0.4
-                })
-                .collect();
-            let payload = encoder.encode(&pcm).unwrap();
-            if let Some(delay) = arrives(n) {
-                let at = u64::from(n) * 20 + delay;
-                let arrived = start + Duration::from_millis(at);
-                let packet = Packet { seq: n as u16, timestamp: n * 960, payload, duration: 960, arrived };
-                flights.push((at, packet));
+    #[test]
+    fn every_short_packet_is_survived() {
+        let (inlet, outlet, shared) = inlet(1);
+        let (mut remote, start) = (Remote::new(outlet).unwrap(), Instant::now());
+        let good = OpusEncoder::new().unwrap().encode(&[0.1; 960]).unwrap();
+        let (mut dice, mut sent) = (Dice::new(3), 0u32);
+        for length in 0..120usize {
+            for kind in 0..12u32 {
+                let mut garbage = || -> Vec<u8> { (0..length).map(|_| dice.next() as u8).collect() };
+                let payload = match kind {
+                    0 => vec![0; length],
+                    1 => vec![0xff; length],
+                    2 => good.iter().copied().take(length).collect(),
+                    _ => garbage(),
+                };
+                // Now and then a packet is missing, so that the next one is asked for its copy.
+                sent += 1 + u32::from(kind % 4 == 3);
+                let now = start + Duration::from_millis(u64::from(sent) * 20);
+                let (seq, timestamp) = (sent as u16, sent * 960);
+                let packet = RtpPacket {
+                    seq,
+                    timestamp,
+                    marker: false,
+                    payload: payload.into(),
+                    arrived: now,
+                    sender_us: None,
+                };
+                inlet.push(packet);
+                assert!(remote.receive());
+                for half in 0..2 {
+                    remote.pull(now + Duration::from_millis(half * 10), now);
+                }
             }
         }
-        flights.sort_by_key(|(at, _)| *at);
-        let (mut flights, mut heard) = (flights.into_iter().peekable(), Vec::new());
-        for now in (0..seconds as u64 * 1000).step_by(10) {
-            while let Some((_, packet)) = flights.next_if(|(at, _)| *at <= now) {
-                voice.push(packet);
+        let stats = shared.stats();
+        assert!(stats.packets_discarded > 100 && stats.played > 100, "{stats:?}");
+        assert!(stats.delay_ms < 400.0, "{stats:?}");
+    }
+
+    #[test]
+    fn copies_in_other_packets_are_neither_jitter_nor_discards() {
+        let (inlet, outlet, shared) = inlet(1);
+        let (mut remote, start) = (Remote::new(outlet).unwrap(), Instant::now());
+        let payload = OpusEncoder::new().unwrap().encode(&[0.1; 960]).unwrap();
+        for n in 0..500u32 {
+            let arrived = start + Duration::from_millis(u64::from(n) * 20);
+            // RED: each packet and the two before it; each tenth is lost.
+            for copy in (n.saturating_sub(2)..=n).filter(|_| n % 10 != 9) {
+                let (seq, timestamp, sender_us) = (copy as u16, copy * 960, Some(i64::from(copy) * 20_000));
+                inlet.push(RtpPacket {
+                    seq,
+                    timestamp,
+                    marker: false,
+                    payload: payload.clone(),
+                    arrived,
+                    sender_us,
+                });
             }
-            voice.pull(start + Duration::from_millis(now));
-            heard.extend_from_slice(&voice.block);
+            assert!(remote.receive());
+            for half in 0..2 {
+                let now = arrived + Duration::from_millis(half * 10);
+                remote.pull(now, now);
+            }
         }
-        (heard, voice)
-    }
-
-    #[test]
-    fn a_tone_survives_a_clean_link_untouched() {
-        let (heard, voice) = chain(1000.0, 10, |_| Some(3));
-        assert!(tone_share(&heard[48_000..], 1000.0) > 0.99, "{}", tone_share(&heard[48_000..], 1000.0));
-        assert_eq!((voice.jitter.counts().concealed, voice.stretched), (0, (0, 0)));
-    }
-
-    #[test]
-    fn a_tone_survives_loss_jitter_and_the_stretching_that_they_cause() {
-        for seed in 0..3 {
-            let mut noise = Lcg::new(seed + 9);
-            let lossy = |_| (noise.below(10) > 0).then_some(()).map(|()| u64::from(noise.below(40)));
-            let (heard, voice) = chain(400.0, 20, lossy);
-            let counts = voice.jitter.counts();
-            assert!(counts.recovered > 40, "{counts:?}");
-            assert!(counts.concealed < 20 * 48_000 / 20, "{counts:?}");
-            // Joins shift the phase, which Goertzel's pieces see as a little less of the tone.
-            let share = tone_share(&heard[96_000..], 400.0);
-            assert!(share > 0.8, "{share}, {counts:?}, stretched {:?}", voice.stretched);
-            assert!(rms(&heard[96_000..]) > 0.2);
-        }
-    }
-
-    #[test]
-    fn after_the_last_packet_the_voice_fades_into_silence() {
-        let (heard, voice) = chain(1000.0, 3, |n| (n < 50).then_some(0));
-        let end = heard.len();
-        assert!(heard[end - 48_000..].iter().all(|x| *x == 0.0));
-        assert!(voice.jitter.counts().concealed <= u64::from(GUESS));
-        let click = heard[48_000..].windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
-        assert!(click < 0.15, "a jump of {click} at the end");
+        let stats = shared.stats();
+        assert_eq!((stats.packets_lost, stats.packets_discarded), (0, 0), "{stats:?}");
+        assert!(stats.jitter_ms < 0.1, "{stats:?}");
+        assert!(stats.concealed_samples < 960 * 2 && stats.played > 490, "{stats:?}");
+        assert!((10.0..60.0).contains(&stats.delay_ms), "{stats:?}");
+        // The sound has a clock: a picture captured with what is heard 100 ms from now waits that long.
+        let now = start + Duration::from_millis(499 * 20 + 10);
+        let due = inlet.lips().due(499 * 20_000, now).unwrap();
+        assert!((10..90).contains(&due.duration_since(now).as_millis()), "{:?}", due.duration_since(now));
     }
 }

@@ -10,6 +10,13 @@ pub const PACKET: usize = 960;
 /// The longest packet that Opus allows: 120 ms.
 pub const MAX_PACKET: usize = 5760;
 
+/// Bits a second of payload that Opus is run at: below it speech is no longer understood, above it nothing is gained.
+pub const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=128_000;
+/// Loss from which on packets carry a copy of the one before: less is better spent on the sound itself.
+const FEC_FROM: f32 = 0.01;
+/// Expected loss in percent beyond which the copies get no better.
+const MOST_LOSS: i32 = 30;
+
 /// The codec refused; carry on with the next packet.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("Opus could not {what}: {why}")]
@@ -31,6 +38,24 @@ pub fn duration(payload: &[u8]) -> Option<u32> {
     (1..=MAX_PACKET).contains(&samples).then_some(samples as u32)
 }
 
+/// Whether a packet carries a copy of the one before (RFC 6716, 4.2.4 and 4.2.5).
+pub fn has_copy(payload: &[u8]) -> bool {
+    // Configurations from 16 on are CELT alone, which has none.
+    if payload.first().is_none_or(|toc| toc >> 3 >= 16) {
+        return false;
+    }
+    let (Ok(parsed), Ok(samples)) =
+        (opus::packet::parse(payload), opus::packet::get_samples_per_frame(payload, RATE))
+    else {
+        return false;
+    };
+    let Some(first) = parsed.frames.first().and_then(|frame| frame.first()) else { return false };
+    // One bit of voice activity for each 20 ms, then whether there is a copy; the same again for stereo.
+    let parts = (samples / PACKET).clamp(1, 3);
+    let stereo = payload[0] & 0x04 != 0;
+    first >> (7 - parts) & 1 != 0 || (stereo && first >> (6 - 2 * parts) & 1 != 0)
+}
+
 /// Encodes speech: 20 ms packets of mono, with in-band error correction.
 #[derive(Debug)]
 pub struct OpusEncoder {
@@ -50,6 +75,24 @@ impl OpusEncoder {
         inner.set_dtx(false).map_err(fail("switch DTX off"))?;
         inner.set_complexity(5).map_err(fail("take a complexity"))?;
         Ok(Self { inner, packet: Box::new([0; 1275]) })
+    }
+
+    /// Bits a second of payload from the next packet on, clamped to [`BITRATES`].
+    pub fn set_bitrate(&mut self, bitrate: u32) -> Result<(), OpusError> {
+        let bitrate = bitrate.clamp(*BITRATES.start(), *BITRATES.end());
+        self.inner.set_bitrate(Bitrate::Bits(bitrate as i32)).map_err(failed("take a bitrate"))
+    }
+
+    /// The share of packets expected to be lost, 0 to 1: the copy that each packet carries of the one before is
+    /// made better with it, and left out below 1 %.
+    pub fn set_expected_loss(&mut self, loss: f32) -> Result<(), OpusError> {
+        // What is no number counts as no loss.
+        let percent = ((loss.max(0.0) * 100.0).round() as i32).min(MOST_LOSS);
+        let copies = loss >= FEC_FROM;
+        self.inner.set_inband_fec(copies).map_err(failed("switch error correction"))?;
+        self.inner
+            .set_packet_loss_perc(if copies { percent } else { 0 })
+            .map_err(failed("take an expected loss"))
     }
 
     /// Encodes [`PACKET`] samples of mono, -1.0 to 1.0.
@@ -170,15 +213,58 @@ mod tests {
         assert!(error_fec < error_guess * 0.5, "recovered {error_fec}, guessed {error_guess}");
     }
 
+    /// Bytes of packets 25 to 50 of a warbling voice, and how many of them carry a copy of the one before.
+    fn spent(encoder: &mut OpusEncoder) -> (usize, usize) {
+        let pcm: Vec<f32> = (0..RATE as usize)
+            .map(|n| {
+                let at = n as f32 / RATE as f32;
+                let pitch = 140.0 + 30.0 * (at * 9.0).sin();
+                (1..12)
+                    .map(|k| (at * pitch * k as f32 * std::f32::consts::TAU).sin() * 0.1 / k as f32)
+                    .sum::<f32>()
+            })
+            .collect();
+        let packets: Vec<_> = pcm.chunks_exact(PACKET).map(|p| encoder.encode(p).unwrap()).collect();
+        let copies = packets[25..].iter().filter(|p| has_copy(p)).count();
+        (packets[25..].iter().map(Bytes::len).sum(), copies)
+    }
+
+    #[test]
+    fn bitrate_and_expected_loss_are_obeyed_at_once() {
+        let mut encoder = OpusEncoder::new().unwrap();
+        let mut bytes = Vec::new();
+        for (bitrate, real) in [(0, 6_000), (12_000, 12_000), (64_000, 64_000), (u32::MAX, 128_000)] {
+            encoder.set_bitrate(bitrate).unwrap();
+            bytes.push(spent(&mut encoder).0);
+            let last = bytes[bytes.len() - 1] * 16;
+            assert!((real / 2..=real * 12 / 10).contains(&last), "{last} b/s at {real}");
+        }
+        encoder.set_bitrate(32_000).unwrap();
+        let with = 20..=25;
+        for (loss, copies) in [
+            (0.0, 0..=0),
+            (0.005, 0..=0),
+            (f32::NAN, 0..=0),
+            (0.05, with.clone()),
+            (0.3, with.clone()),
+            (7.0, with),
+        ] {
+            encoder.set_expected_loss(loss).unwrap();
+            let carried = spent(&mut encoder).1;
+            assert!(copies.contains(&carried), "{carried} copies at {loss}");
+        }
+    }
+
     #[test]
     fn what_is_no_packet_is_an_error() {
         let mut decoder = OpusDecoder::new().unwrap();
         let mut out = [0.0; MAX_PACKET];
-        assert_eq!(duration(&[]), None);
+        assert!(duration(&[]).is_none() && !has_copy(&[]));
         assert!(decoder.decode(&[], &mut out).is_err());
         let mut noise = Lcg::new(3);
         for length in 1..400 {
             let garbage: Vec<u8> = (0..length).map(|_| noise.next_u32() as u8).collect();
+            has_copy(&garbage);
             if let Ok(samples) = decoder.decode(&garbage, &mut out) {
                 assert!(samples <= MAX_PACKET);
             }

@@ -1,11 +1,12 @@
 //! Received packets become whole pictures again, in order; pure, time is an argument.
 //!
 //! Packets wait in a window that begins with the first packet of the next picture. A picture leaves the
-//! moment it is whole. Where a packet is missing, its retransmission is waited for a bounded time; then a
-//! keyframe is asked for, and whichever comes first, the missing packet or a whole keyframe, goes on. What
+//! moment it is whole. Where a packet is missing, its retransmission is waited for as long as it can still
+//! help (`patience.rs`); then a keyframe is asked for, and whichever comes first, the missing packet or a whole keyframe, goes on. What
 //! cannot be decoded without errors is never given out. Pictures are ordered by sequence number: within one
 //! stream that is the order in which they were encoded, and the order of their picture ids.
 
+use super::patience::Patience;
 use super::payload;
 use crate::codec::vp8::header::is_key;
 use crate::rtp::RtpPacket;
@@ -25,6 +26,7 @@ struct Part {
     /// Without the descriptor. Empty: padding, part of no picture.
     data: Bytes,
     arrived: Instant,
+    sender_us: Option<i64>,
 }
 
 /// A whole picture that can be decoded now.
@@ -36,6 +38,8 @@ pub struct Assembled {
     pub timestamp: u32,
     /// When its last packet came.
     pub arrived: Instant,
+    /// The sender's clock when it was captured, microseconds.
+    pub sender_us: Option<i64>,
 }
 
 /// What happened to packets.
@@ -71,7 +75,9 @@ pub struct Assembler {
     heard: bool,
     /// Packets in a row from a number long gone: the sender has started anew.
     strange: u32,
-    patience: Duration,
+    /// While something is missing: when the one in the window last came on without a gap.
+    key_growing: Option<Instant>,
+    patience: Patience,
     counts: Counts,
 }
 
@@ -80,12 +86,14 @@ impl Assembler {
     pub const WINDOW: usize = 1024;
     /// Bytes in the window at most: twice the largest keyframe there should ever be.
     pub const BYTES: usize = 4 << 20;
-    /// How long a missing packet is waited for, when nobody knows the round trip.
-    pub const PATIENCE: Duration = Duration::from_millis(200);
     /// How long one waits for a stream's first keyframe, whose packets may come out of order.
     const START_PATIENCE: Duration = Duration::from_millis(50);
-    /// A keyframe that does not come is asked for again after this time.
-    const ASK_AGAIN: Duration = Duration::from_millis(400);
+    /// So many packets missing in a row were an outage, and cost more to send again than a keyframe.
+    const HOLE: usize = 40;
+    /// With so many waiting behind a gap the window would soon be full.
+    const CROWDED: usize = Self::WINDOW * 3 / 4;
+    /// How long even a hole may be nothing but reordering.
+    const OVERTAKEN: Duration = Duration::from_millis(20);
 
     /// An assembler that has heard nothing.
     pub fn new() -> Self {
@@ -99,16 +107,15 @@ impl Assembler {
             asked: None,
             heard: false,
             strange: 0,
-            patience: Self::PATIENCE,
+            key_growing: None,
+            patience: Patience::new(),
             counts: Counts::default(),
         }
     }
 
-    /// Missing packets are waited for twice this time and a little, 80 ms at least and
-    /// [`Self::PATIENCE`] at most.
+    /// A missing packet is waited for four times this and a little, 200 ms at least and 1.5 s at most.
     pub fn set_round_trip(&mut self, round_trip: Duration) {
-        let wanted = round_trip * 2 + Duration::from_millis(40);
-        self.patience = wanted.clamp(Duration::from_millis(80), Self::PATIENCE);
+        self.patience.set_round_trip(round_trip);
     }
 
     /// What happened so far.
@@ -145,6 +152,7 @@ impl Assembler {
         }
         self.shorten();
         self.notice(now);
+        self.watch_key(now);
     }
 
     /// The place of a sequence number in the window; none when its packet is over.
@@ -231,6 +239,21 @@ impl Assembler {
         }
     }
 
+    /// Sees to it that no other keyframe is asked for while one comes in packet after packet.
+    fn watch_key(&mut self, now: Instant) {
+        let key = self.window.iter().rposition(|part| begins_key(part.as_ref()));
+        let grows = |at: usize| self.window.range(at..).all(Option::is_some);
+        if (self.key_needed || self.stuck.is_some()) && key.is_some_and(grows) {
+            self.key_growing = Some(now);
+        }
+    }
+
+    /// Whether what is missing is too much for retransmissions.
+    fn hopeless(&self) -> bool {
+        let missing = self.window.iter().skip_while(|part| part.is_some()).take_while(|part| part.is_none());
+        self.window.len() >= Self::CROWDED || missing.count() >= Self::HOLE
+    }
+
     /// The next picture if it is whole: its data replaces what is in `into`. To be called after
     /// [`Self::on`] until nothing comes.
     pub fn next(&mut self, now: Instant, into: &mut Vec<u8>) -> Option<Assembled> {
@@ -293,9 +316,11 @@ impl Assembler {
             key: is_key(into),
             timestamp: parts().map(|part| part.timestamp).next().unwrap_or_default(),
             arrived: parts().map(|part| part.arrived).max().unwrap_or(now),
+            // Those whose packets came before the first sender report know it from the later ones.
+            sender_us: parts().filter_map(|part| part.sender_us).next(),
         };
         self.remove(length);
-        (self.stuck, self.asked) = (None, None);
+        (self.stuck, self.asked, self.key_growing) = (None, None, None);
         self.notice(now);
         assembled
     }
@@ -303,7 +328,7 @@ impl Assembler {
     /// The decoder could make nothing of the last picture: only a keyframe helps.
     pub fn broken(&mut self, now: Instant) {
         self.key_needed = true;
-        self.stuck = Some(now.checked_sub(self.patience).unwrap_or(now));
+        self.stuck = Some(now.checked_sub(self.patience.packet()).unwrap_or(now));
         self.heard = true;
         self.shorten();
     }
@@ -312,7 +337,7 @@ impl Assembler {
     pub fn clear(&mut self) {
         self.remove(self.window.len());
         self.key_needed = true;
-        (self.stuck, self.asked, self.heard) = (None, None, false);
+        (self.stuck, self.asked, self.key_growing, self.heard) = (None, None, None, false);
     }
 
     /// Whether a keyframe is to be asked for now. True once each time; asked again while none comes and
@@ -329,11 +354,16 @@ impl Assembler {
     /// When to call [`Self::keyframe_wanted`] though no packet comes.
     pub fn deadline(&self) -> Option<Instant> {
         let stuck = self.stuck?;
-        match self.asked {
-            Some(asked) => self.heard.then_some(asked + Self::ASK_AGAIN),
-            None if self.over.is_none() => Some(stuck + Self::START_PATIENCE.min(self.patience)),
-            None => Some(stuck + self.patience),
-        }
+        let due = match self.asked {
+            // Nobody hears a request while the link is down; the first packet after it is answered by one.
+            Some(_) if !self.heard => return None,
+            Some(asked) => asked + self.patience.keyframe(),
+            None if self.over.is_none() => stuck + Self::START_PATIENCE,
+            None if self.hopeless() => stuck + Self::OVERTAKEN,
+            None => stuck + self.patience.packet(),
+        };
+        let growing = self.key_growing.map(|at| at + self.patience.packet());
+        Some(growing.map_or(due, |growing| growing.max(due)))
     }
 }
 
@@ -348,7 +378,7 @@ fn begins_key(part: Option<&Part>) -> bool {
 }
 
 fn part(packet: RtpPacket) -> Result<Part, payload::CutShort> {
-    let RtpPacket { timestamp, marker, mut payload, arrived, .. } = packet;
+    let RtpPacket { timestamp, marker, mut payload, arrived, sender_us, .. } = packet;
     if payload.is_empty() {
         return Ok(Part {
             timestamp,
@@ -357,10 +387,11 @@ fn part(packet: RtpPacket) -> Result<Part, payload::CutShort> {
             begins_key: false,
             data: payload,
             arrived,
+            sender_us,
         });
     }
     let descriptor = payload::read(&payload)?;
     let data = payload.split_off(descriptor.length);
     let begins = descriptor.begins_picture() && !data.is_empty();
-    Ok(Part { timestamp, marker, begins, begins_key: begins && is_key(&data), data, arrived })
+    Ok(Part { timestamp, marker, begins, begins_key: begins && is_key(&data), data, arrived, sender_us })
 }

@@ -108,7 +108,8 @@ mod tests {
     use bytes::Bytes;
 
     fn packet(seq: u16) -> RtpPacket {
-        RtpPacket { seq, timestamp: 0, marker: false, payload: Bytes::new(), arrived: Instant::now() }
+        let arrived = Instant::now();
+        RtpPacket { seq, timestamp: 0, marker: false, payload: Bytes::new(), arrived, sender_us: None }
     }
 
     #[test]

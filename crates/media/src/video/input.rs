@@ -1,7 +1,8 @@
 //! Pictures in: one thread for each remote picture, from packets to the slots that are drawn from.
 
-use super::assembler::Assembler;
+use super::assembler::{Assembled, Assembler};
 use super::inbox::{RtpInlet, Wake};
+use super::playout::{Playout, Waiting};
 use super::rate::Rate;
 use super::receive::Reception;
 use crate::codec::vp8::Vp8Decoder;
@@ -9,6 +10,7 @@ use crate::codec::{CodecError, VideoDecoder};
 use crate::frame::{Frame, I420};
 use crate::pool::Pool;
 use crate::slot::Slot;
+use crate::sync::Lips;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 pub struct VideoInStats {
     /// Pictures decoded.
     pub frames_decoded: u64,
-    /// Pictures given up before decoding (each gap counts once) or broken.
+    /// Pictures given up before decoding (each gap counts once), broken, or decoded too late to be shown.
     pub frames_dropped: u64,
     /// Keyframes among the decoded.
     pub key_frames_decoded: u64,
@@ -41,11 +43,17 @@ pub struct VideoInStats {
     pub jitter_ms: f64,
     /// Keyframes asked for.
     pub plis: u64,
+    /// Time that pictures of late waited between their last packet and the screen, milliseconds.
+    pub jitter_buffer_delay_ms: f64,
+    /// How much later than its sound the picture is shown, negative when before it, milliseconds; `None` while
+    /// not both play, or before their clocks are known.
+    pub skew_ms: Option<f64>,
 }
 
 struct Shared {
     stats: Mutex<(VideoInStats, Rate)>,
     round_trip: Mutex<Option<Duration>>,
+    lips: Mutex<Option<Lips>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -65,7 +73,11 @@ impl VideoIn {
     /// the decoder's thread and must not block.
     pub fn spawn(label: &str, outputs: Vec<Slot<Frame>>, keyframe_wanted: Box<dyn Fn() + Send>) -> VideoIn {
         let inlet = RtpInlet::default();
-        let shared = Arc::new(Shared { stats: Mutex::default(), round_trip: Mutex::default() });
+        let shared = Arc::new(Shared {
+            stats: Mutex::default(),
+            round_trip: Mutex::default(),
+            lips: Mutex::default(),
+        });
         let worker = Worker {
             inlet: inlet.clone(),
             shared: shared.clone(),
@@ -73,10 +85,11 @@ impl VideoIn {
             keyframe_wanted,
             assembler: Assembler::new(),
             decoder: None,
-            pool: Pool::new(),
+            pool: Pool::for_waiting(Waiting::<Ready>::MOST),
+            screen: Screen::new(),
             reception: Reception::default(),
-            freezes: Freezes::default(),
             broken: 0,
+            late: 0,
             data: Vec::new(),
         };
         let thread = std::thread::Builder::new()
@@ -96,13 +109,20 @@ impl VideoIn {
 
     /// What was received so far.
     pub fn stats(&self) -> VideoInStats {
+        let now = Instant::now();
+        let skew_ms = lock(&self.shared.lips).as_ref().and_then(|lips| lips.skew_ms(now));
         let stats = lock(&self.shared.stats);
-        VideoInStats { fps: stats.1.per_second(Instant::now()), ..stats.0 }
+        VideoInStats { fps: stats.1.per_second(now), skew_ms, ..stats.0 }
     }
 
     /// Tells the round trip to the sender, which bounds the wait for a lost packet.
     pub fn set_round_trip(&self, round_trip: Duration) {
         *lock(&self.shared.round_trip) = Some(round_trip);
+    }
+
+    /// Keeps the picture in step with this sound ([`crate::AudioInlet::lips`]) from now on.
+    pub fn follow(&self, lips: Lips) {
+        *lock(&self.shared.lips) = Some(lips);
     }
 
     /// The picture is over (camera off): what came is forgotten and black is shown until a keyframe comes.
@@ -130,10 +150,12 @@ struct Worker {
     assembler: Assembler,
     decoder: Option<Box<dyn VideoDecoder>>,
     pool: Pool,
+    screen: Screen,
     reception: Reception,
-    freezes: Freezes,
     /// Pictures that the decoder refused.
     broken: u64,
+    /// Pictures that the next one was due before they could be shown.
+    late: u64,
     /// The picture being decoded; kept for its memory.
     data: Vec<u8>,
 }
@@ -142,7 +164,8 @@ impl Worker {
     fn run(mut self) {
         let mut batch = VecDeque::new();
         loop {
-            match self.inlet.wait(self.assembler.deadline(), &mut batch) {
+            let due = [self.assembler.deadline(), self.screen.waiting.due()].into_iter().flatten().min();
+            match self.inlet.wait(due, &mut batch) {
                 Wake::Close => return,
                 Wake::Clear => self.blacken(),
                 Wake::Work => {}
@@ -154,7 +177,9 @@ impl Worker {
                 self.reception.on(&packet);
                 self.assembler.on(packet, Instant::now());
                 self.decode();
+                self.show();
             }
+            self.show();
             let wanted = self.assembler.keyframe_wanted(Instant::now());
             self.report();
             if wanted {
@@ -166,7 +191,7 @@ impl Worker {
     fn decode(&mut self) {
         while let Some(assembled) = self.assembler.next(Instant::now(), &mut self.data) {
             match self.decoded() {
-                Ok(picture) => self.show(picture, assembled.arrived, assembled.key),
+                Ok(picture) => self.take_in(picture, &assembled),
                 Err(error) => {
                     tracing::debug!(%error, "a picture was not decoded");
                     self.assembler.broken(Instant::now());
@@ -185,22 +210,40 @@ impl Worker {
         Ok(decoder.pop(&mut self.pool))
     }
 
-    /// Counts a decoded picture and shows it, if it is one to be shown.
-    fn show(&mut self, picture: Option<Arc<I420>>, captured: Instant, key: bool) {
-        let now = Instant::now();
+    /// Counts a decoded picture and has it shown in its time, if it is one to be shown.
+    fn take_in(&mut self, picture: Option<Arc<I420>>, assembled: &Assembled) {
         let mut guard = lock(&self.shared.stats);
-        let (stats, rate) = &mut *guard;
+        let stats = &mut guard.0;
         stats.frames_decoded += 1;
-        stats.key_frames_decoded += u64::from(key);
+        stats.key_frames_decoded += u64::from(assembled.key);
         let Some(image) = picture else { return };
         (stats.width, stats.height) = (image.width(), image.height());
+        drop(guard);
+        let Assembled { timestamp, arrived, sender_us, .. } = *assembled;
+        let lips = lock(&self.shared.lips).clone();
+        let ready = Ready { frame: Frame { image, captured: arrived }, sender_us };
+        self.screen.put(ready, timestamp, lips.as_ref(), Instant::now());
+    }
+
+    /// Shows the picture that is due, if one is.
+    fn show(&mut self) {
+        let now = Instant::now();
+        let Some((Ready { frame, sender_us }, given_up)) = self.screen.waiting.take(now) else { return };
+        self.late += given_up;
+        let mut guard = lock(&self.shared.stats);
+        let (stats, rate) = &mut *guard;
         rate.count(now);
-        if let Some(froze) = self.freezes.on(now) {
+        if let Some(froze) = self.screen.freezes.on(now) {
             stats.freeze_count += 1;
             stats.total_freezes_ms += froze.as_millis() as u64;
         }
+        let waited = now.saturating_duration_since(frame.captured).as_secs_f64() * 1000.0;
+        stats.jitter_buffer_delay_ms += (waited - stats.jitter_buffer_delay_ms) / 16.0;
         drop(guard);
-        self.put(Frame { image, captured });
+        if let (Some(lips), Some(captured)) = (&*lock(&self.shared.lips), sender_us) {
+            lips.picture_shown(captured, now);
+        }
+        self.put(frame);
     }
 
     fn put(&self, frame: Frame) {
@@ -211,7 +254,7 @@ impl Worker {
 
     fn blacken(&mut self) {
         self.assembler.clear();
-        self.freezes = Freezes::default();
+        self.screen = Screen::new();
         let stats = lock(&self.shared.stats).0;
         if stats.width > 0 {
             self.put(Frame {
@@ -229,20 +272,49 @@ impl Worker {
         stats.packets_lost = self.reception.lost();
         stats.jitter_ms = self.reception.jitter_ms();
         stats.plis = counts.keyframes_wanted;
-        stats.frames_dropped = counts.frames_dropped + self.broken;
+        stats.frames_dropped = counts.frames_dropped + self.broken + self.late;
+    }
+}
+
+/// A decoded picture.
+struct Ready {
+    frame: Frame,
+    sender_us: Option<i64>,
+}
+
+/// Decoded pictures and their time.
+struct Screen {
+    playout: Playout,
+    waiting: Waiting<Ready>,
+    freezes: Freezes,
+}
+
+impl Screen {
+    /// Pictures wait for their sound no longer than this.
+    const FOR_SOUND: Duration = Duration::from_millis(500);
+
+    fn new() -> Self {
+        Self { playout: Playout::new(), waiting: Waiting::new(), freezes: Freezes::default() }
+    }
+
+    fn put(&mut self, ready: Ready, timestamp: u32, lips: Option<&Lips>, now: Instant) {
+        let due = self.playout.on(timestamp, now);
+        let heard = lips.zip(ready.sender_us).and_then(|(lips, captured)| lips.due(captured, now));
+        let due = heard.map_or(due, |heard| due.max(heard.min(now + Self::FOR_SOUND)));
+        self.waiting.put(ready, due);
     }
 }
 
 /// When the picture stood still: W3C webrtc-stats calls it a freeze when a picture comes later than three
 /// times the mean gap of the last 30, and than that gap and 150 ms.
 #[derive(Default)]
-struct Freezes {
+pub(super) struct Freezes {
     last: Option<Instant>,
     gaps: VecDeque<Duration>,
 }
 
 impl Freezes {
-    fn on(&mut self, now: Instant) -> Option<Duration> {
+    pub(super) fn on(&mut self, now: Instant) -> Option<Duration> {
         let gap = now.saturating_duration_since(self.last.replace(now)?);
         let mean = self.gaps.iter().sum::<Duration>() / (self.gaps.len().max(1) as u32);
         let frozen = !self.gaps.is_empty() && gap > (mean * 3).max(mean + Duration::from_millis(150));

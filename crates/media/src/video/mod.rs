@@ -5,9 +5,13 @@ pub mod assembler;
 mod inbox;
 pub mod input;
 pub mod out;
+mod patience;
 pub mod payload;
+mod playout;
 mod rate;
 mod receive;
+#[cfg(test)]
+mod scenarios;
 mod time;
 
 pub use adapt::Limitation;

@@ -71,6 +71,7 @@ mod tests {
                 marker: true,
                 payload: Bytes::new(),
                 arrived: start + Duration::from_millis(at),
+                sender_us: None,
             });
             (reception.lost(), reception.jitter_ms())
         };

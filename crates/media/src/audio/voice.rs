@@ -1,0 +1,302 @@
+//! One voice: jitter buffer, decoder and time-stretching together. No clock, no queue: tested on virtual time.
+
+use std::time::{Duration, Instant};
+
+use super::jitter::{Counts, GUESS, Jitter, Packet, Play, Stretch};
+use super::measure::rms;
+use super::{BLOCK, stretch};
+use crate::codec::opus::{MAX_PACKET, OpusDecoder, OpusError, RATE};
+
+/// Guessed sound is at full loudness for 40 ms and gone after [`GUESS`].
+const FADE_FROM: u32 = 1920;
+/// A guess no louder than this (-60 dB of full scale) was silence.
+const SILENT: f32 = 0.001;
+
+/// See the module.
+pub(crate) struct Voice {
+    jitter: Jitter,
+    decoder: OpusDecoder,
+    /// Decoded and not yet played, oldest first.
+    ready: Vec<f32>,
+    frame: Vec<f32>,
+    block: [f32; BLOCK],
+    /// The sender's clock at the end of `ready`, microseconds; unknown while sound is guessed.
+    until_us: Option<i64>,
+    broken: u64,
+    samples: u64,
+    silent_guesses: u64,
+    /// Smoothed wait of what was played, seconds.
+    delay: f32,
+    stretched: (u64, u64),
+}
+
+impl Voice {
+    pub(crate) fn new() -> Result<Self, OpusError> {
+        Ok(Self {
+            jitter: Jitter::new(),
+            decoder: OpusDecoder::new()?,
+            ready: Vec::with_capacity(MAX_PACKET + BLOCK),
+            frame: Vec::with_capacity(MAX_PACKET),
+            block: [0.0; BLOCK],
+            until_us: None,
+            broken: 0,
+            samples: 0,
+            silent_guesses: 0,
+            delay: 0.0,
+            stretched: (0, 0),
+        })
+    }
+
+    /// Takes a packet in; whether it is the newest.
+    pub(crate) fn push(&mut self, packet: Packet) -> bool {
+        self.jitter.push(packet, self.ready.len())
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.jitter.counts()
+    }
+
+    /// Packets that never came.
+    pub(crate) fn lost(&self) -> u64 {
+        self.jitter.lost()
+    }
+
+    /// Packets that were not decodable.
+    pub(crate) fn broken(&self) -> u64 {
+        self.broken
+    }
+
+    /// Samples made so far, silence between talks not counted.
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Samples added to play slower, and left out to play faster.
+    pub(crate) fn stretched(&self) -> (u64, u64) {
+        self.stretched
+    }
+
+    /// Samples guessed where the voice was silent.
+    pub(crate) fn silent_guesses(&self) -> u64 {
+        self.silent_guesses
+    }
+
+    /// Milliseconds that sound played of late waited, decoded or not.
+    pub(crate) fn delay_ms(&self) -> f32 {
+        self.delay * 1000.0
+    }
+
+    /// Sound is to wait so much longer than it must; it does so by and by.
+    pub(crate) fn set_extra(&mut self, extra: Duration) {
+        self.jitter.set_extra((extra.as_secs_f32() * RATE as f32) as u32);
+    }
+
+    /// The last 10 ms made.
+    pub(crate) fn block(&self) -> &[f32; BLOCK] {
+        &self.block
+    }
+
+    /// The sender's clock at the first sample of the next block, microseconds.
+    pub(crate) fn next_us(&self) -> Option<i64> {
+        Some(self.until_us? - self.ready.len() as i64 * 1000 / 48)
+    }
+
+    /// Makes the next 10 ms in `block`; false when it is plain silence.
+    pub(crate) fn pull(&mut self, now: Instant) -> bool {
+        let mut sounding = !self.ready.is_empty();
+        while self.ready.len() < BLOCK {
+            match self.jitter.pull(now) {
+                Play::Silence => self.ready.resize(BLOCK, 0.0),
+                play => {
+                    sounding = true;
+                    self.measure(&play, now);
+                    self.play(play);
+                }
+            }
+        }
+        self.block.copy_from_slice(&self.ready[..BLOCK]);
+        self.ready.drain(..BLOCK);
+        self.samples += if sounding { BLOCK as u64 } else { 0 };
+        sounding
+    }
+
+    /// Follows how long packets wait, by a sixteenth.
+    fn measure(&mut self, play: &Play, now: Instant) {
+        if let Play::Decode { arrived, .. } = play {
+            let decoded = self.ready.len() as f32 / RATE as f32;
+            let waited = now.saturating_duration_since(*arrived).as_secs_f32() + decoded;
+            self.delay += (waited - self.delay) / 16.0;
+        }
+    }
+
+    fn play(&mut self, play: Play) {
+        self.frame.resize(MAX_PACKET, 0.0);
+        let made = match &play {
+            Play::Silence => Ok(0),
+            Play::Decode { payload, .. } => self.decoder.decode(payload, &mut self.frame),
+            Play::Recover { next, length, .. } => {
+                self.decoder.recover(next, &mut self.frame[..*length as usize])
+            }
+            Play::Conceal { samples, .. } => self.decoder.conceal(&mut self.frame[..*samples as usize]),
+        };
+        match made {
+            Ok(samples) => self.frame.truncate(samples),
+            Err(error) => {
+                self.broken += 1;
+                tracing::debug!(%error, "a packet of sound could not be decoded");
+                self.frame.clear();
+                self.frame.resize(BLOCK, 0.0);
+            }
+        }
+        self.until_us = match play {
+            Play::Decode { until_us, .. } | Play::Recover { until_us, .. } => until_us,
+            Play::Conceal { .. } | Play::Silence => None,
+        };
+        match play {
+            Play::Decode { stretch, first, .. } => {
+                if first {
+                    fade_in(&mut self.frame);
+                }
+                self.stretch(stretch);
+            }
+            Play::Recover { keep, .. } => {
+                let cut = self.frame.len().saturating_sub(keep as usize);
+                self.frame.drain(..cut);
+            }
+            Play::Conceal { already, .. } => {
+                if rms(&self.frame) < SILENT {
+                    self.silent_guesses += self.frame.len() as u64;
+                }
+                fade_out(&mut self.frame, already);
+            }
+            Play::Silence => {}
+        }
+        self.ready.append(&mut self.frame);
+    }
+
+    fn stretch(&mut self, how: Stretch) {
+        let change = match how {
+            Stretch::None => return,
+            Stretch::Faster => {
+                let out = stretch::shorten(&mut self.frame);
+                self.stretched.1 += out as u64;
+                -(out as i32)
+            }
+            Stretch::Slower => {
+                let more = stretch::lengthen(&mut self.frame);
+                self.stretched.0 += more as u64;
+                more as i32
+            }
+        };
+        self.jitter.stretched(change);
+    }
+}
+
+/// Sound begins: no click (2.5 ms).
+fn fade_in(pcm: &mut [f32]) {
+    for (n, x) in pcm.iter_mut().take(120).enumerate() {
+        *x *= n as f32 / 120.0;
+    }
+}
+
+/// Guessed sound ends in silence; `already` samples of it were played before.
+fn fade_out(pcm: &mut [f32], already: u32) {
+    let fade = (GUESS - FADE_FROM) as f32;
+    for (n, x) in pcm.iter_mut().enumerate() {
+        let at = (already + n as u32).saturating_sub(FADE_FROM) as f32;
+        *x *= (1.0 - at / fade).max(0.0);
+    }
+}
+
+#[cfg(test)]
+mod scenarios;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::measure::{Lcg, tone_share};
+    use crate::codec::opus::{OpusEncoder, PACKET};
+    use std::time::Duration;
+
+    /// A tone through encoder, lossy network, jitter buffer and decoder on a virtual clock.
+    fn chain(
+        frequency: f32,
+        seconds: usize,
+        mut arrives: impl FnMut(u32) -> Option<u64>,
+    ) -> (Vec<f32>, Voice) {
+        let (start, mut voice) = (Instant::now(), Voice::new().unwrap());
+        let mut encoder = OpusEncoder::new().unwrap();
+        let mut flights: Vec<(u64, Packet)> = Vec::new();
+        for n in 0..seconds as u32 * 50 {
+            let pcm: Vec<f32> = (0..PACKET)
+                .map(|i| {
+                    let at = (n as usize * PACKET + i) as f32;
+                    (at * frequency * std::f32::consts::TAU / 48_000.0).sin() * 0.4
+                })
+                .collect();
+            let payload = encoder.encode(&pcm).unwrap();
+            if let Some(delay) = arrives(n) {
+                let at = u64::from(n) * 20 + delay;
+                let arrived = start + Duration::from_millis(at);
+                let (seq, timestamp, sender_us) = (n as u16, n * 960, None);
+                let packet = Packet { seq, timestamp, payload, duration: 960, arrived, sender_us };
+                flights.push((at, packet));
+            }
+        }
+        flights.sort_by_key(|(at, _)| *at);
+        let (mut flights, mut heard) = (flights.into_iter().peekable(), Vec::new());
+        for now in (0..seconds as u64 * 1000).step_by(10) {
+            while let Some((_, packet)) = flights.next_if(|(at, _)| *at <= now) {
+                voice.push(packet);
+            }
+            voice.pull(start + Duration::from_millis(now));
+            heard.extend_from_slice(&voice.block);
+        }
+        (heard, voice)
+    }
+
+    #[test]
+    fn a_tone_survives_a_clean_link_untouched() {
+        let (heard, voice) = chain(1000.0, 10, |_| Some(3));
+        assert!(tone_share(&heard[48_000..], 1000.0) > 0.99, "{}", tone_share(&heard[48_000..], 1000.0));
+        assert_eq!((voice.jitter.counts().concealed, voice.stretched), (0, (0, 0)));
+    }
+
+    #[test]
+    fn a_tone_survives_loss_jitter_and_the_stretching_that_they_cause() {
+        for seed in 0..3 {
+            let mut noise = Lcg::new(seed + 9);
+            let lossy = |_| (noise.below(10) > 0).then_some(()).map(|()| u64::from(noise.below(40)));
+            let (heard, voice) = chain(400.0, 20, lossy);
+            let counts = voice.jitter.counts();
+            // Opus makes no copies of a steady tone: what is lost is guessed.
+            assert!(counts.concealed < 20 * 48_000 / 8, "{counts:?}");
+            // Joins shift the phase, which Goertzel's pieces see as a little less of the tone.
+            let share = tone_share(&heard[96_000..], 400.0);
+            assert!(share > 0.8, "{share}, {counts:?}, stretched {:?}", voice.stretched);
+            assert!(rms(&heard[96_000..]) > 0.2);
+        }
+    }
+
+    #[test]
+    fn clocks_that_are_apart_are_followed_without_a_click() {
+        // The sender's packets come a twentieth of a millisecond earlier each second: 2 s in all.
+        let (heard, voice) = chain(300.0, 100, |n| Some(2000 - u64::from(n) / 5 * 2));
+        assert!(voice.stretched.1 > 48_000 * 3 / 2, "{:?}", voice.stretched);
+        assert_eq!(voice.jitter.counts().concealed, 0);
+        let click = heard[192_000..].windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
+        // A tone of 300 Hz at 0.4 moves by 0.0157 from sample to sample.
+        assert!(click < 0.03, "{click}");
+        assert!(tone_share(&heard[192_000..], 300.0) > 0.9, "{}", tone_share(&heard[192_000..], 300.0));
+    }
+
+    #[test]
+    fn after_the_last_packet_the_voice_fades_into_silence() {
+        let (heard, voice) = chain(1000.0, 3, |n| (n < 50).then_some(0));
+        let end = heard.len();
+        assert!(heard[end - 48_000..].iter().all(|x| *x == 0.0));
+        assert!(voice.jitter.counts().concealed <= u64::from(GUESS));
+        let click = heard[48_000..].windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
+        assert!(click < 0.15, "a jump of {click} at the end");
+    }
+}
