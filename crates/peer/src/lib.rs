@@ -27,6 +27,7 @@ pub mod stats;
 mod tap;
 mod throttle;
 
+pub use addresses::local_addresses;
 pub use config::{ConnectionState, Encoded, IceServer, Kind, PeerConfig, PeerEvent, RtpIn};
 pub use description::{Candidate, Description, DescriptionType};
 pub use error::PeerError;
