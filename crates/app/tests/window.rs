@@ -65,6 +65,10 @@ fn participant(id: &str, name: &str) -> Participant {
         connection: Connection::Connected,
         view: media::Slot::default(),
         stats: None,
+        quality: None,
+        reason: None,
+        lost_for: None,
+        history: Arc::default(),
     }
 }
 

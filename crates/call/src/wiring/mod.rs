@@ -17,7 +17,8 @@ use media::display::Y4mSink;
 use media::{Audio, Camera, Frame, Slot, VideoOut, VideoSettings};
 use peer::{Kind, PeerError};
 use signaling::{Client, JoinRequest, Name, RoomName, Server};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -130,6 +131,11 @@ impl Wiring {
                 self.tell(key, |peer| peer.remote_candidate(candidate.map(translate::candidate_in)));
             }
             Effect::RestartIce(key) => self.tell(key, peer::Peer::restart_ice),
+            Effect::ProbeServer => {
+                if let Some(client) = &self.client {
+                    client.probe();
+                }
+            }
             Effect::RepeatOffer(key) => self.tell(key, peer::Peer::repeat_offer),
             Effect::Keyframe => self.video_out.request_keyframe(),
             Effect::Connected(key) => {
@@ -323,6 +329,11 @@ fn show(
 fn reporter<E>(inputs: &mpsc::Sender<Input>, translate: fn(E) -> Input) -> impl Fn(E) + Send + use<E> {
     let inputs = inputs.clone();
     move |event| hand_in(&inputs, translate(event))
+}
+
+/// The addresses that connections use, in no order that matters.
+pub(crate) fn addresses() -> BTreeSet<IpAddr> {
+    peer::local_addresses().into_iter().collect()
 }
 
 /// What the system has now. Asks the system's services: may take a fifth of a second.
