@@ -289,10 +289,11 @@ fn measured(id: &str, name: &str) -> Participant {
     let mut stats =
         Stats { current_round_trip_time: Some(0.021), path: Some(Path::Direct), ..Stats::default() };
     (stats.inbound_video.frame_width, stats.inbound_video.frame_height) = (1280, 720);
-    (stats.inbound_video.frames_per_second, stats.inbound_video.bitrate) = (30.0, 1_240_000.0);
+    stats.inbound_video.frames_per_second = 30.0;
     let mut history = History::default();
     for second in 0..60_u8 {
-        history.push(Sample { sent: 1e6 + 1e4 * f32::from(second), target: 2e6, ..Sample::default() });
+        let sent = 1e6 + 1e4 * f32::from(second);
+        history.push(Sample { sent, target: 2e6, received: 1.24e6, ..Sample::default() });
     }
     Participant { stats: Some(Arc::new(stats)), history: Arc::new(history), ..participant(id, name) }
 }

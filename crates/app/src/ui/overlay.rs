@@ -16,7 +16,7 @@ use eframe::egui::{
 
 /// In points.
 const WIDTH: f32 = 392.0;
-const ROW: f32 = 19.0;
+const ROW: f32 = 21.0;
 const LABEL: f32 = 82.0;
 const VALUE: f32 = 168.0;
 const TYPE: f32 = 12.0;
@@ -87,71 +87,103 @@ type Value = fn(&Sample) -> Option<f32>;
 struct Row {
     label: &'static str,
     now: String,
-    /// What its plot shows, the main line last. None: no plot.
-    lines: &'static [Value],
-    /// What the plot's scale reaches at least.
+    /// Its plot; none: it has none.
+    plot: Option<Curve>,
+    /// A second value, in the same plot.
+    more: Option<(String, Value)>,
+}
+
+/// What a plot shows.
+#[derive(Clone, Copy)]
+struct Curve {
+    value: Value,
+    /// What its scale reaches at least.
     least: f32,
+    /// How the end of the scale is told.
+    tell: fn(f64) -> String,
+}
+
+fn row(label: &'static str, now: String) -> Row {
+    Row { label, now, plot: None, more: None }
 }
 
 impl Row {
-    fn new(label: &'static str, now: String, lines: &'static [Value], least: f32) -> Self {
-        Self { label, now, lines, least }
+    fn plot(self, value: Value, least: f32, tell: fn(f64) -> String) -> Self {
+        Self { plot: Some(Curve { value, least, tell }), ..self }
+    }
+
+    fn and(self, text: String, value: Value) -> Self {
+        Self { more: Some((text, value)), ..self }
     }
 }
 
 fn rows(stats: &Stats, last: &Sample) -> [Row; 11] {
     let (video, audio) = (&stats.inbound_video, &stats.inbound_audio);
-    let sent = &stats.outbound_video;
-    let sending = format!("{} of {}", bits(f64::from(last.sent)), bits(f64::from(last.target)));
     let trip = stats.current_round_trip_time.map_or("not measured yet".into(), ms);
-    let loss = format!("in {}, out {}", percent(last.lost_in), percent(last.lost_out));
-    let delay = format!("sound {}, picture {}", ms(audio.jitter_buffer_delay), ms(video.jitter_buffer_delay));
     let freezes = match video.freeze_count {
         0 => "none".into(),
         count => format!("{count}, {:.1} s in all", video.total_freezes_duration),
     };
     let theirs = picture(video.frame_width, video.frame_height, video.frames_per_second);
-    let received = bits(video.bitrate + audio.bitrate);
+    let a_second = |rate| format!("{rate:.0} a second");
     [
-        Row::new("Sending", sending, &[|s| Some(s.target), |s| Some(s.sent)], 100_000.0),
-        Row::new("Receiving", received, &[|s| Some(s.received)], 100_000.0),
-        Row::new("Round trip", trip, &[|s| s.round_trip], 0.1),
-        Row::new("Loss", loss, &[|s| Some(s.lost_out), |s| Some(s.lost_in)], 0.05),
-        Row::new("Jitter", ms(video.jitter.max(audio.jitter)), &[|s| Some(s.jitter)], 0.05),
-        Row::new("Delay", delay, &[|s| Some(s.picture_delay), |s| Some(s.sound_delay)], 0.1),
-        Row::new("Concealed", percent(last.concealed), &[|s| Some(s.concealed)], 0.05),
-        Row::new("Freezes", freezes, &[|s| Some(s.frozen)], 1.0),
-        Row::new("Their picture", theirs, &[|s| Some(s.frames)], 30.0),
-        Row::new("Your picture", own_picture(sent), &[], 0.0),
-        Row::new("Lips", lips(stats.lip_skew), &[], 0.0),
+        row("Sending", bits(last.sent.into()))
+            .plot(|s| Some(s.sent), 100_000.0, bits)
+            .and(format!(" of {}", bits(last.target.into())), |s| Some(s.target)),
+        row("Receiving", bits(last.received.into())).plot(|s| Some(s.received), 100_000.0, bits),
+        row("Round trip", trip).plot(|s| s.round_trip, 0.1, ms),
+        row("Loss", format!("in {}", percent(last.lost_in.into())))
+            .plot(|s| Some(s.lost_in), 0.05, percent)
+            .and(format!(", out {}", percent(last.lost_out.into())), |s| Some(s.lost_out)),
+        row("Jitter", ms(last.jitter.into())).plot(|s| Some(s.jitter), 0.05, ms),
+        row("Delay", format!("sound {}", ms(audio.jitter_buffer_delay)))
+            .plot(|s| Some(s.sound_delay), 0.1, ms)
+            .and(format!(", picture {}", ms(video.jitter_buffer_delay)), |s| Some(s.picture_delay)),
+        row("Concealed", percent(last.concealed.into())).plot(|s| Some(s.concealed), 0.05, percent),
+        row("Freezes", freezes).plot(|s| Some(s.frozen), 1.0, percent),
+        row("Their picture", theirs).plot(|s| Some(s.frames), 30.0, a_second),
+        row("Your picture", own_picture(&stats.outbound_video)),
+        row("Lips", lips(stats.lip_skew)),
     ]
 }
 
 fn draw(ui: &mut Ui, them: &Participant, row: &Row) {
     let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), ROW), Sense::hover());
-    let words = || format!("{}, {}: {}", them.name, row.label, row.now);
+    let more = row.more.as_ref().map_or("", |(text, _)| text);
+    let words = || format!("{}, {}: {}{more}", them.name, row.label, row.now);
     response.widget_info(|| WidgetInfo::labeled(Role::Label, true, words()));
     if !ui.is_rect_visible(rect) {
         return;
     }
     let write = |x: f32, text: &str, color| {
-        let at = pos2(rect.left() + x, rect.center().y);
-        ui.painter().text(at, Align2::LEFT_CENTER, text, FontId::proportional(TYPE), color)
+        let font = FontId::proportional(TYPE);
+        ui.painter().text(pos2(x, rect.center().y), Align2::LEFT_CENTER, text, font, color).right()
     };
-    write(0.0, row.label, theme::FAINT);
-    write(LABEL, &row.now, theme::TEXT);
-    let place = rect.with_min_x(rect.left() + LABEL + VALUE).shrink2(vec2(0.0, 1.0));
-    if row.lines.is_empty() || place.width() < 40.0 {
-        return;
-    }
+    write(rect.left(), row.label, theme::FAINT);
+    let end = write(rect.left() + LABEL, &row.now, theme::TEXT);
+    write(end, more, if row.more.is_some() { SECOND } else { theme::TEXT });
+    let place = rect.with_min_x(rect.left() + LABEL + VALUE).shrink2(vec2(0.0, 1.5));
+    let Some(curve) = row.plot.filter(|_| place.width() >= 40.0) else { return };
+    let top = draw_plot(ui, place, them, curve, row.more.as_ref().map(|(_, value)| *value));
+    response.on_hover_ui(|ui| {
+        ui.label(format!("The last minute, from 0 to {}", (curve.tell)(top.into())));
+    });
+}
+
+/// Returns where its scale ends.
+fn draw_plot(ui: &Ui, place: Rect, them: &Participant, curve: Curve, second: Option<Value>) -> f32 {
     let history = &them.history;
-    let values = row.lines.iter().flat_map(|value| history.iter().filter_map(value));
-    let plot =
-        Plot::new(ui.painter(), place, plot::top(values.fold(0.0, f32::max), row.least), theme::RAISED);
-    let colors = if row.lines.len() == 1 { &[theme::ACCENT][..] } else { &[SECOND, theme::ACCENT] };
-    for (value, color) in row.lines.iter().zip(colors) {
-        plot.line(history.iter().map(value), *color);
+    let values = [Some(curve.value), second].into_iter().flatten();
+    let highest = values.flat_map(|value| history.iter().filter_map(value)).fold(0.0, f32::max);
+    // A little more, so that the highest is not the edge.
+    let top = plot::top(highest * 1.05, curve.least);
+    let plot = Plot::new(ui.painter(), place, top, theme::RAISED);
+    for (value, color) in
+        second.map(|value| (value, SECOND)).into_iter().chain([(curve.value, theme::ACCENT)])
+    {
+        plot.line(history.iter().map(value), color);
     }
+    top
 }
 
 fn bits(rate: f64) -> String {
@@ -162,7 +194,7 @@ fn ms(seconds: f64) -> String {
     format!("{:.0} ms", seconds * 1e3)
 }
 
-fn percent(share: f32) -> String {
+fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent == 0.0 || percent >= 10.0 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
 }
@@ -186,7 +218,7 @@ fn own_picture(sent: &OutboundVideo) -> String {
 fn lips(skew: Option<f64>) -> String {
     match skew.map(|skew| (skew * 1e3).round()) {
         None => "not known".into(),
-        Some(skew) if skew == 0.0 => "in step with the sound".into(),
+        Some(0.0) => "in step with the sound".into(),
         Some(skew) if skew > 0.0 => format!("{skew:.0} ms after the sound"),
         Some(skew) => format!("{:.0} ms before the sound", -skew),
     }
