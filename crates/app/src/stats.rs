@@ -120,6 +120,10 @@ mod tests {
             connection: Connection::Connected,
             view: media::Slot::default(),
             stats: Some(Arc::new(stats)),
+            quality: None,
+            reason: None,
+            lost_for: None,
+            history: Arc::default(),
         };
         let eve = Participant { name: "Eve".into(), stats: None, ..ben.clone() };
         let phase = Phase::InRoom { room: "tea".into(), link: "http://h/tea".into() };

@@ -3,7 +3,12 @@
 
 use app::settings::Settings;
 use app::ui::{View, theme};
-use call::{About, ChatLine, Command, Connection, Devices, Participant, Phase, Problem, Snapshot, Stats};
+use call::history::{History, Sample};
+use call::stats::Path;
+use call::{
+    About, ChatLine, Command, Connection, Devices, Participant, Phase, Problem, Quality, Reason, Snapshot,
+    Stats,
+};
 use eframe::egui::{Event, Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
@@ -65,6 +70,10 @@ fn participant(id: &str, name: &str) -> Participant {
         connection: Connection::Connected,
         view: media::Slot::default(),
         stats: None,
+        quality: None,
+        reason: None,
+        lost_for: None,
+        history: Arc::default(),
     }
 }
 
@@ -209,6 +218,138 @@ fn tiles_tell_who_is_muted_and_how_the_connection_is() {
 }
 
 #[test]
+fn tiles_are_marked_by_how_good_the_call_is_and_why() {
+    let with = |id: &str, name: &str, quality, reason| Participant {
+        quality: Some(quality),
+        reason,
+        lost_for: (quality == Quality::Lost).then_some(4),
+        ..participant(id, name)
+    };
+    let people = vec![
+        with("b", "Ben", Quality::Good, None),
+        with("c", "Eve", Quality::Poor, Some(Reason::Loss)),
+        with("d", "Fay", Quality::Lost, Some(Reason::Silence)),
+        with("e", "Gus", Quality::Good, Some(Reason::TheirSide)),
+        participant("f", "Hal"),
+    ];
+    let window = window(room(people));
+    for label in [
+        "Ben",
+        "Ben: Good connection",
+        "Eve, Packets are lost on the way",
+        "Eve: Poor connection. Packets are lost on the way",
+        "Fay, Connection lost, trying again (4 s)",
+        "Fay: Connection lost",
+        "Gus, Their picture is reduced on their side",
+        "Gus: Good connection. Their picture is reduced on their side",
+        "Hal",
+    ] {
+        assert!(window.query_by_label(label).is_some(), "{label}");
+    }
+    assert!(window.query_by_label_contains("Hal:").is_none(), "no mark before media could flow");
+}
+
+#[test]
+fn what_is_being_done_about_a_lost_path_is_said() {
+    let ben = Participant {
+        quality: Some(Quality::Lost),
+        connection: Connection::Restarting,
+        lost_for: Some(12),
+        ..participant("b", "Ben")
+    };
+    let mut window = window(room(vec![ben]));
+    assert!(window.query_by_label("Ben, Looking for a new path (12 s)").is_some());
+    let stage = window.state_mut();
+    stage.snapshot.participants[0].connection = Connection::Disconnected;
+    stage.snapshot.phase = Phase::Reconnecting { room: "tea".into(), link: "http://h/tea".into() };
+    window.run();
+    let label = "Ben, Connection lost, and the server's too: trying again (12 s)";
+    assert!(window.query_by_label(label).is_some());
+}
+
+#[test]
+fn what_limits_us_stands_with_ourselves_and_once() {
+    let limited = |id: &str, name: &str| Participant {
+        quality: Some(Quality::Poor),
+        reason: Some(Reason::Suspended),
+        ..participant(id, name)
+    };
+    let text = "Your picture is paused: the connection carries sound only";
+    let mut window = window(room(vec![limited("b", "Ben"), participant("c", "Eve")]));
+    assert!(window.query_by_label(text).is_none());
+    assert!(window.query_by_label(&format!("Ben, {text}")).is_some(), "to Ben alone");
+    window.state_mut().snapshot.me.limit = Some(Reason::Suspended);
+    window.run();
+    assert!(window.query_by_label(text).is_some());
+    assert!(window.query_by_label("Ben").is_some(), "to everybody");
+}
+
+/// Somebody whose minute was full.
+fn measured(id: &str, name: &str) -> Participant {
+    let mut stats =
+        Stats { current_round_trip_time: Some(0.021), path: Some(Path::Direct), ..Stats::default() };
+    (stats.inbound_video.frame_width, stats.inbound_video.frame_height) = (1280, 720);
+    stats.inbound_video.frames_per_second = 30.0;
+    let mut history = History::default();
+    for second in 0..60_u8 {
+        let sent = 1e6 + 1e4 * f32::from(second);
+        history.push(Sample { sent, target: 2e6, received: 1.24e6, ..Sample::default() });
+    }
+    Participant { stats: Some(Arc::new(stats)), history: Arc::new(history), ..participant(id, name) }
+}
+
+#[test]
+fn one_key_shows_the_statistics_and_hides_them() {
+    let mut window = window(room(vec![measured("b", "Ben")]));
+    assert!(window.query_by_label("Ben, Round trip: 21 ms").is_none());
+    window.key_press(Key::S);
+    window.run();
+    for label in [
+        "Ben, Sending: 1.59 Mbit/s of 2.00 Mbit/s",
+        "Ben, Receiving: 1.24 Mbit/s",
+        "Ben, Round trip: 21 ms",
+        "Ben, Loss: in 0 %, out 0 %",
+        "Ben, Jitter: 0 ms",
+        "Ben, Delay: sound 0 ms, picture 0 ms",
+        "Ben, Concealed: 0 %",
+        "Ben, Freezes: none",
+        "Ben, Their picture: 1280×720, 30 a second",
+        "Ben, Your picture: none",
+        "Ben, Lips: not known",
+        "direct",
+    ] {
+        assert!(window.query_by_label(label).is_some(), "{label}");
+    }
+    window.key_press(Key::S);
+    window.run();
+    assert!(window.query_by_label("Ben, Round trip: 21 ms").is_none());
+    assert_eq!(click(&mut window, "Statistics (S)"), []);
+    assert_eq!(click(&mut window, "Close statistics (S)"), []);
+    assert!(window.query_by_label("Ben, Round trip: 21 ms").is_none());
+    assert!(!window.ctx.has_requested_repaint(), "nothing moves by itself");
+}
+
+#[test]
+fn statistics_of_many_scroll_and_cover_no_button() {
+    for (width, height) in [(480.0, 360.0), (1120.0, 680.0)] {
+        let people = (0..6).map(|n| measured(&n.to_string(), &format!("Person {n}"))).collect();
+        let mut window = sized(room(people), width, height);
+        window.key_press(Key::S);
+        window.run();
+        let overlay = window.get_by_label("Person 0, Round trip: 21 ms").rect();
+        let bar = window.get_by_label("Mute (M)").rect();
+        assert!(overlay.bottom() < bar.top(), "{overlay:?} {bar:?}");
+        let last = "Person 5, Lips: not known";
+        window.get_by_label(last).scroll_to_me();
+        window.run();
+        let shown = window.get_by_label(last).rect();
+        assert!(shown.bottom() < bar.top(), "{shown:?} at {width}x{height}");
+        assert_eq!(click(&mut window, "Mute (M)"), [Command::Mute { on: true }]);
+        assert_eq!(click(&mut window, "Leave (Ctrl+W)"), [Command::Leave]);
+    }
+}
+
+#[test]
 fn alone_the_link_is_at_hand() {
     let mut window = window(room(Vec::new()));
     assert!(window.query_by_label("Nobody else is here yet").is_some());
@@ -257,6 +398,7 @@ fn every_size_from_smallest_to_full_hd_holds_all_buttons() {
             "Camera off (V)",
             "Devices (D)",
             "Chat (C)",
+            "Statistics (S)",
             "Fullscreen (F)",
             "Leave (Ctrl+W)",
             "Person 4",

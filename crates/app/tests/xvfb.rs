@@ -9,12 +9,19 @@
 use app::host::Host;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Colours of the window's theme.
+const ACCENT: [u8; 3] = [0x5e, 0xea, 0xd4];
+const WARNING: [u8; 3] = [0xfb, 0xbf, 0x24];
+const DANGER: [u8; 3] = [0xf8, 0x71, 0x71];
+/// Where the mark of the only other person is, in columns and rows.
+const MARK: (Range<usize>, Range<usize>) = (1178..1198, 58..78);
 
 /// A program that does not outlive the test.
 struct Program(Child);
@@ -126,6 +133,12 @@ impl Photo {
         &self.pixels[from..from + self.channels.min(3)]
     }
 
+    /// Whether something in a part of it has about that colour.
+    fn has(&self, colour: [u8; 3], columns: &Range<usize>, rows: &Range<usize>) -> bool {
+        let near = |pixel: &[u8]| pixel.iter().zip(colour).all(|(is, want)| is.abs_diff(want) < 40);
+        rows.clone().any(|y| columns.clone().any(|x| near(self.at(x, y))))
+    }
+
     /// How many colours, coarsely, cover at least a fiftieth of the photograph's middle: the bars of the test
     /// picture do, the words and buttons of the window do not.
     fn large_colours(&self) -> usize {
@@ -190,6 +203,21 @@ fn a_person_drives_the_window_through_a_call() {
     if let Some(copy) = std::env::var_os("SNUG_SCREENSHOT") {
         std::fs::copy(&photo, copy).unwrap();
     }
+
+    display.xdotool(&["key", "s"]);
+    // A plot is drawn once there are two samples: its line is the only thing in the accent colour there.
+    let statistics = photo.with_file_name("window-statistics.png");
+    display.photograph_until(&statistics, |photo| photo.has(ACCENT, &(285..400), &(126..150)));
+    display.xdotool(&["key", "s"]);
+
+    // Whoever stops without a word is marked as lost, and is back as soon as they go on.
+    let lost = photo.with_file_name("window-lost.png");
+    ben.signal("STOP");
+    display.photograph_until(&lost, |photo| photo.has(DANGER, &MARK.0, &MARK.1));
+    ben.signal("CONT");
+    display.photograph_until(&photo.with_file_name("window-back.png"), |photo| {
+        photo.has(WARNING, &MARK.0, &MARK.1) || photo.has(ACCENT, &MARK.0, &MARK.1)
+    });
 
     display.xdotool(&["key", "m"]);
     event(&events, |event| event["event"] == "state" && event["muted"] == true);

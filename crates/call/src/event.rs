@@ -1,5 +1,6 @@
 //! Happenings, in order. Headless, each is printed as one JSON object a line.
 
+use crate::quality::{Quality, Reason};
 use crate::snapshot::{About, Connection};
 use serde::Serialize;
 use signaling::ParticipantId;
@@ -74,6 +75,16 @@ pub enum Event {
         /// The path now.
         state: Connection,
     },
+    /// How good the call with them is changed, or what stands in its way.
+    Quality {
+        /// Their id.
+        id: ParticipantId,
+        /// How good it is now.
+        quality: Quality,
+        /// What stands in the way; left out when nothing does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
+    },
     /// Our own buttons changed.
     Muted {
         /// Whether our microphone is off.
@@ -129,4 +140,21 @@ pub enum Event {
         /// Whether the call ends by it.
         fatal: bool,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quality_is_one_json_object_with_a_reason_only_when_there_is_one() {
+        let line = |quality, reason| {
+            serde_json::to_string(&Event::Quality { id: ParticipantId("b".into()), quality, reason }).unwrap()
+        };
+        assert_eq!(line(Quality::Good, None), r#"{"event":"quality","id":"b","quality":"good"}"#);
+        assert_eq!(
+            line(Quality::Poor, Some(Reason::TheirSide)),
+            r#"{"event":"quality","id":"b","quality":"poor","reason":"their_side"}"#
+        );
+    }
 }

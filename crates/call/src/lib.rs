@@ -7,13 +7,17 @@
 
 pub mod command;
 pub mod event;
+pub mod history;
 mod machine;
+pub mod quality;
 mod runner;
 pub mod snapshot;
 pub mod stats;
 mod wiring;
 pub use command::Command;
 pub use event::Event;
+pub use history::History;
+pub use quality::{Quality, Reason};
 pub use snapshot::{About, ChatLine, Connection, Devices, Me, Participant, Phase, Problem, Snapshot};
 pub use stats::Stats;
 

@@ -15,6 +15,8 @@ use tokio::time::MissedTickBehavior;
 const TICK: Duration = Duration::from_millis(100);
 /// How often the system is asked for its devices while a window shows them.
 const DEVICES: Duration = Duration::from_secs(4);
+/// How often the system is asked for its addresses.
+const ADDRESSES: Duration = Duration::from_secs(1);
 /// A level that differs less than this is not worth drawing again.
 const LEVEL_STEP: f32 = 0.01;
 
@@ -58,6 +60,7 @@ pub(crate) async fn run(config: Config, doors: Doors) {
     let window = config.display == Display::Window;
     let mut runner = Runner { machine: Machine::new(first), wiring, snapshot, window };
     let (mut tick, mut stats, mut devices) = (every(TICK), every(config.stats_every), every(DEVICES));
+    let (mut look, mut addresses) = (every(ADDRESSES), wiring::addresses());
     loop {
         let input = tokio::select! {
             biased;
@@ -75,6 +78,15 @@ pub(crate) async fn run(config: Config, doors: Doors) {
                 Input::Tick
             }
             _ = stats.tick() => Input::Stats(runner.wiring.stats().await),
+            _ = look.tick() => {
+                let now = wiring::addresses();
+                if now == addresses {
+                    continue;
+                }
+                tracing::info!(?now, "the addresses of this computer changed");
+                addresses = now;
+                Input::AddressesChanged
+            }
             _ = devices.tick(), if runner.window => {
                 list_devices(inputs.clone());
                 continue;

@@ -1,5 +1,7 @@
 //! The state of a call as the window draws it: a value, complete, cheap to clone.
 
+use crate::history::History;
+use crate::quality::{Quality, Reason};
 use crate::stats::Stats;
 use media::{CameraUse, DeviceInfo, Frame, MicUse, Slot, SpeakerUse};
 use serde::Serialize;
@@ -49,7 +51,7 @@ impl Me {
             && (self.muted, self.camera_off) == (other.muted, other.camera_off)
             && (&self.camera, &self.mic, &self.speaker) == (&other.camera, &other.mic, &other.speaker)
             && (self.camera_live, self.mic_live) == (other.camera_live, other.mic_live)
-            && self.mic_level == other.mic_level
+            && (self.mic_level, self.limit) == (other.mic_level, other.limit)
     }
 }
 
@@ -59,6 +61,7 @@ impl Participant {
             && self.name == other.name
             && (self.muted, self.camera_off, self.away) == (other.muted, other.camera_off, other.away)
             && self.connection == other.connection
+            && (self.quality, self.reason, self.lost_for) == (other.quality, other.reason, other.lost_for)
             && self.stats == other.stats
     }
 }
@@ -113,6 +116,8 @@ pub struct Me {
     pub speaker: SpeakerUse,
     /// How loud the microphone is: 0 silent to 1 full scale, the peak of the last tenth of a second.
     pub mic_level: f32,
+    /// What limits our picture to everybody; what limits it to some alone is told with them.
+    pub limit: Option<Reason>,
     /// The self-view. The window takes frames from it.
     pub view: Slot<Frame>,
 }
@@ -136,6 +141,14 @@ pub struct Participant {
     pub view: Slot<Frame>,
     /// Once a second; none before the first.
     pub stats: Option<Arc<Stats>>,
+    /// How good the call with them is; none before media could flow.
+    pub quality: Option<Quality>,
+    /// What stands in the way of a better one. A picture may be limited and the call good all the same.
+    pub reason: Option<Reason>,
+    /// Whole seconds since something came from them, while they are [`Quality::Lost`].
+    pub lost_for: Option<u64>,
+    /// The last minute.
+    pub history: Arc<History>,
 }
 
 /// The media path to a participant.

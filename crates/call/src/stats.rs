@@ -10,6 +10,13 @@ pub struct Stats {
     pub current_round_trip_time: Option<f64>,
     /// Whether packets go straight or through a relay; none before a path is chosen.
     pub path: Option<Path>,
+    /// Bits a second that the path to them is thought to carry; none without an estimate.
+    pub available_outgoing_bitrate: Option<f64>,
+    /// Bytes that came from them in all, with headers and RTCP: what tells a silent room from a dead path.
+    pub bytes_received: u64,
+    /// Seconds that their picture is shown after its sound, negative when before it; none while not both
+    /// play, or before their clocks are known. Not W3C's.
+    pub lip_skew: Option<f64>,
     /// What we send them as picture.
     pub outbound_video: OutboundVideo,
     /// What we get from them as picture.
@@ -30,6 +37,20 @@ pub enum Path {
     Relayed,
 }
 
+/// What keeps the picture that we send smaller or slower than it could be (W3C's
+/// `RTCQualityLimitationReason`, without `other`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Limitation {
+    /// Nothing: it is as large and as fast as the camera gives it.
+    #[default]
+    None,
+    /// What the path to them carries.
+    Bandwidth,
+    /// What this computer can encode.
+    Cpu,
+}
+
 /// Picture sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -42,6 +63,8 @@ pub struct OutboundVideo {
     pub packets_sent: u64,
     /// RTP packets sent again in all.
     pub retransmitted_packets_sent: u64,
+    /// Bits a second of packets sent again, in `bitrate` too. W3C has the count of bytes only.
+    pub retransmitted_bitrate: f64,
     /// Pictures encoded in all.
     pub frames_encoded: u64,
     /// Keyframes encoded in all.
@@ -58,6 +81,10 @@ pub struct OutboundVideo {
     pub nack_count: u64,
     /// Share of our packets that they say was lost, 0 to 1.
     pub fraction_lost: f64,
+    /// What keeps the picture from being better.
+    pub quality_limitation_reason: Limitation,
+    /// The picture is stopped, for the path carries no more than the sound. Not W3C's.
+    pub suspended: bool,
 }
 
 /// Picture received.
@@ -74,6 +101,8 @@ pub struct InboundVideo {
     pub jitter: f64,
     /// Pictures decoded in all.
     pub frames_decoded: u64,
+    /// Pictures given up in all: a part never came, or they were broken.
+    pub frames_dropped: u64,
     /// Keyframes decoded in all.
     pub key_frames_decoded: u64,
     /// Pictures a second.
@@ -82,12 +111,16 @@ pub struct InboundVideo {
     pub frame_width: u32,
     /// Pixels down.
     pub frame_height: u32,
+    /// Seconds that a picture now waits before it is shown. W3C's is the sum over all pictures.
+    pub jitter_buffer_delay: f64,
     /// Freezes in all: a gap of at least max(3 x mean, mean + 150 ms).
     pub freeze_count: u64,
     /// Seconds frozen in all.
     pub total_freezes_duration: f64,
     /// Keyframes we asked for.
     pub pli_count: u64,
+    /// Requests for missing packets that we sent.
+    pub nack_count: u64,
 }
 
 /// Sound sent.
@@ -96,6 +129,8 @@ pub struct InboundVideo {
 pub struct OutboundAudio {
     /// Bits a second.
     pub bitrate: f64,
+    /// Bits a second that the encoder aims at.
+    pub target_bitrate: f64,
     /// RTP packets in all.
     pub packets_sent: u64,
     /// Share of our packets that they say was lost, 0 to 1.
@@ -116,9 +151,17 @@ pub struct InboundAudio {
     pub jitter: f64,
     /// Samples made up for missing ones, in all.
     pub concealed_samples: u64,
+    /// How often that began.
+    pub concealment_events: u64,
+    /// Packets that never came but that a later one carried a copy of.
+    pub fec_packets_received: u64,
+    /// Samples added so that it plays slower, in all.
+    pub inserted_samples_for_deceleration: u64,
+    /// Samples left out so that it plays faster, in all.
+    pub removed_samples_for_acceleration: u64,
     /// Samples played, in all.
     pub total_samples_received: u64,
-    /// Seconds that sound now waits before it is played.
+    /// Seconds that sound now waits before it is played. W3C's is the sum over all samples.
     pub jitter_buffer_delay: f64,
     /// Loudness now: 0 silent to 1 full scale.
     pub audio_level: f64,

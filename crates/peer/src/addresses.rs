@@ -12,20 +12,26 @@ const MAX: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalAddresses;
 
+/// The addresses of this machine that connections use, as it has them now; at least one. Whoever sees them
+/// change may want an ICE restart.
+pub fn local_addresses() -> Vec<IpAddr> {
+    let all: Vec<IpAddr> = match if_addrs::get_if_addrs() {
+        Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
+        Err(error) => {
+            tracing::warn!(%error, "the network interfaces cannot be listed: using the loopback");
+            vec![]
+        }
+    };
+    choose(&all)
+}
+
 impl ToSocketAddrs for LocalAddresses {
     type Iter = std::vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        let all: Vec<IpAddr> = match if_addrs::get_if_addrs() {
-            Ok(interfaces) => interfaces.into_iter().map(|interface| interface.ip()).collect(),
-            Err(error) => {
-                tracing::warn!(%error, "the network interfaces cannot be listed: using the loopback");
-                vec![]
-            }
-        };
-        let chosen = choose(&all).into_iter();
         // Port 0: the system chooses.
-        Ok(chosen.map(|ip| SocketAddr::new(ip, 0)).collect::<Vec<_>>().into_iter())
+        let chosen = local_addresses().into_iter().map(|ip| SocketAddr::new(ip, 0));
+        Ok(chosen.collect::<Vec<_>>().into_iter())
     }
 }
 

@@ -30,6 +30,11 @@ const VP8_PAYLOAD_TYPE: u8 = 96;
 const OPUS_PAYLOAD_TYPE: u8 = 111;
 /// Packets kept to be sent again: four seconds at 2 Mb/s.
 const KEPT_PACKETS: u16 = 1024;
+/// A path from which nothing came for so long is called disconnected, one for so much longer failed; and how
+/// often it is asked for a sign of life, so that one that is back is known to be.
+const SILENT: Duration = Duration::from_secs(3);
+const GIVEN_UP: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_millis(1000);
 /// How often all untried pairs are checked (RFC 8445's pace; the stack's own is 200 ms, which a join waits
 /// for), and how often before a pair is given up: 5 s.
 const CHECK_EVERY: Duration = Duration::from_millis(25);
@@ -98,6 +103,7 @@ fn settings(relay_only: bool, mdns: MulticastDnsMode) -> SettingEngine {
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(200)))
         .with_relay_acceptance_min_wait(Some(relay_wait))
+        .with_ice_timeouts(Some(SILENT), Some(GIVEN_UP), Some(KEEP_ALIVE))
         .with_ice_connection_attempts(Some(CHECK_EVERY), Some(CHECKS))
         .with_answering_dtls_role(RTCDtlsRole::Server)
         .with_discard_local_candidates_during_ice_restart(true)

@@ -33,6 +33,7 @@ pub mod stats;
 mod tap;
 mod throttle;
 
+pub use addresses::local_addresses;
 pub use config::{ConnectionState, Encoded, IceServer, Kind, PeerConfig, PeerEvent, RtpIn};
 pub use controller::Estimate;
 pub use description::{Candidate, Description, DescriptionType};

@@ -41,7 +41,7 @@ impl Hub {
             return None;
         }
         inner.counted += 1;
-        let (id, outbox) = (SocketId(inner.counted), Arc::new(Outbox::default()));
+        let (id, outbox) = (SocketId(inner.counted), Arc::new(Outbox::new(Instant::now())));
         inner.sockets.insert(id, outbox.clone());
         Some((id, outbox))
     }
@@ -119,8 +119,8 @@ impl Inner {
     /// Tells the rooms that a socket is lost, with what it did not get.
     fn give_up(&mut self, socket: SocketId, last: Option<ServerMessage>) {
         let Some(outbox) = self.sockets.get(&socket) else { return };
-        let mut unsent = outbox.give_up();
+        let (heard, mut unsent) = (outbox.heard(), outbox.give_up());
         unsent.extend(last);
-        self.on(Input::Lost { socket, unsent });
+        self.on(Input::Lost { socket, heard, unsent });
     }
 }

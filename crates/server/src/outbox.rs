@@ -1,9 +1,10 @@
 //! What waits to be written to one socket. The hub pushes, the socket's task writes; a message leaves only
-//! when it is out, so that whoever resumes gets the rest.
+//! when it is out, so that whoever resumes gets the rest. It also keeps when the socket was last heard.
 
 use signaling::ServerMessage;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// The most messages that wait.
@@ -33,14 +34,13 @@ pub(crate) enum Next {
     GiveUp,
 }
 
-#[derive(Default)]
 struct Inner {
+    heard: Instant,
     waiting: VecDeque<Arc<ServerMessage>>,
     closing: Option<Closing>,
     given_up: bool,
 }
 
-#[derive(Default)]
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     /// For the writer.
@@ -53,6 +53,22 @@ pub(crate) struct Outbox {
 pub(crate) struct Full;
 
 impl Outbox {
+    /// Of a socket that opens now.
+    pub(crate) fn new(now: Instant) -> Self {
+        let inner = Inner { heard: now, waiting: VecDeque::new(), closing: None, given_up: false };
+        Self { inner: Mutex::new(inner), changed: Notify::new(), gone: Notify::new() }
+    }
+
+    /// A frame came from it.
+    pub(crate) fn hears(&self, now: Instant) {
+        self.lock().heard = now;
+    }
+
+    /// When a frame came from it last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.lock().heard
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing here can panic half-way, so a poisoned state is still whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

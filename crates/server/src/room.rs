@@ -21,15 +21,16 @@ pub struct Limits {
     pub participants: usize,
     /// Rooms in all.
     pub rooms: usize,
-    /// How long the place of somebody away is kept.
+    /// How long the place of somebody away is kept, from when their socket was last heard.
     pub grace: Duration,
     /// Relays kept for somebody away. overflow: the oldest goes.
     pub kept: usize,
 }
 
 impl Default for Limits {
+    /// Whoever is killed is gone within 30 s: the grace, and a second until somebody looks.
     fn default() -> Self {
-        Self { participants: 12, rooms: 1000, grace: Duration::from_secs(30), kept: 64 }
+        Self { participants: 12, rooms: 1000, grace: Duration::from_secs(28), kept: 64 }
     }
 }
 
@@ -56,6 +57,8 @@ pub enum Input {
     Lost {
         /// Which.
         socket: SocketId,
+        /// When it was last heard: a connection may have been dead for a while before that shows.
+        heard: Instant,
         /// What it was sent that did not get out, in order.
         unsent: Vec<ServerMessage>,
     },
@@ -145,7 +148,7 @@ impl Rooms {
         match input {
             Input::Hello { socket, hello, ice_servers } => self.hello(socket, hello, ice_servers),
             Input::Message { socket, message } => self.message(socket, message),
-            Input::Lost { socket, unsent } => self.lost(socket, unsent, now),
+            Input::Lost { socket, heard, unsent } => self.lost(socket, heard, unsent),
             Input::Tick => self.tick(now),
         }
         std::mem::take(&mut self.outputs)
@@ -332,13 +335,13 @@ impl Rooms {
         }
     }
 
-    fn lost(&mut self, socket: SocketId, unsent: Vec<ServerMessage>, now: Instant) {
+    fn lost(&mut self, socket: SocketId, heard: Instant, unsent: Vec<ServerMessage>) {
         let Some(seat) = self.sockets.remove(&socket) else { return };
         let (grace, most) = (self.limits.grace, self.limits.kept);
         let Some(place) = self.place(&seat, &seat.id) else { return };
         place.socket = None;
         place.info.away = true;
-        place.gone_at = Some(now + grace);
+        place.gone_at = Some(heard + grace);
         for message in unsent {
             // All else shows from the next welcome.
             if matches!(

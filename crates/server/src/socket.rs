@@ -103,6 +103,10 @@ async fn read(
             continue;
         };
         heard = Instant::now();
+        // An error may come long after the connection died; a frame, or its orderly end, does not.
+        if !matches!(frame, Some(Err(_))) {
+            outbox.hears(heard);
+        }
         let verdict = match frame {
             Some(Ok(_)) if closing => continue,
             Some(Ok(Message::Text(text))) => intake.text(&text, heard),

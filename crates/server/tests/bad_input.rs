@@ -8,7 +8,7 @@ use common::{Bare, error_of, hello, server, server_with};
 use futures_util::SinkExt;
 use serde_json::json;
 use server::{BindError, Config, Server};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -200,6 +200,25 @@ async fn a_client_that_answers_no_ping_is_away() {
     // Ann answers pings by reading; the other is never polled again.
     let (mut ann, _) = Bare::join(&server, "tea", "Ann").await;
     assert_eq!(ann.hear().await["type"], "away");
+}
+
+#[tokio::test]
+async fn a_half_open_connection_holds_its_place_no_longer_than_a_closed_one() {
+    let most = Duration::from_millis(1500);
+    let server = server_with(|c| {
+        c.timing.ping_every = Duration::from_millis(100);
+        (c.timing.silence_most, c.limits.grace) = (most, most);
+    })
+    .await;
+    // Never polled again: it neither closes nor answers, as if its cable had been pulled.
+    let (_mute, welcome) = Bare::join(&server, "tea", "Mute").await;
+    let (mut ann, _) = Bare::join(&server, "tea", "Ann").await;
+    assert_eq!(ann.hear().await["type"], "away");
+    let noticed = Instant::now();
+    assert_eq!(ann.hear().await, json!({"type": "left", "id": welcome["id"], "reason": "timeout"}));
+    assert!(noticed.elapsed() < most, "the place is kept from when it was heard, not from when that showed");
+    let (_again, answer) = Bare::join(&server, "tea", "Mute").await;
+    assert_eq!(answer["participants"].as_array().unwrap().len(), 1, "the name is free again: {answer}");
 }
 
 #[tokio::test]

@@ -20,8 +20,8 @@ fn say(socket: u64, message: ClientMessage) -> Input {
     Input::Message { socket: SocketId(socket), message }
 }
 
-fn lost(socket: u64, unsent: Vec<ServerMessage>) -> Input {
-    Input::Lost { socket: SocketId(socket), unsent }
+fn lost(socket: u64, heard: Instant, unsent: Vec<ServerMessage>) -> Input {
+    Input::Lost { socket: SocketId(socket), heard, unsent }
 }
 
 fn candidate(to: &ParticipantId) -> ClientMessage {
@@ -56,12 +56,12 @@ fn away_kept_back() {
     assert_eq!(bo.participants[0].id, ann.id);
     let early = ServerMessage::Candidate { from: bo.id.clone(), candidate: None };
     let unsent = vec![early, ServerMessage::Away { id: bo.id.clone() }];
-    assert_eq!(sent(&rooms.on(lost(1, unsent), now), 2), [ServerMessage::Away { id: ann.id.clone() }]);
-    assert_eq!(rooms.on(lost(1, Vec::new()), now), [], "lost is lost once");
+    assert_eq!(sent(&rooms.on(lost(1, now, unsent), now), 2), [ServerMessage::Away { id: ann.id.clone() }]);
+    assert_eq!(rooms.on(lost(1, now, Vec::new()), now), [], "lost is lost once");
     for _ in 0..100 {
         assert_eq!(rooms.on(say(2, candidate(&ann.id)), now), []);
     }
-    let later = now + Duration::from_secs(29);
+    let later = now + Duration::from_secs(27);
     assert_eq!(rooms.on(Input::Tick, later), []);
     let outputs = rooms.on(hello(3, "tea", Some(ann.resume.clone())), later);
     let again = welcome(&outputs, 3);
@@ -86,8 +86,9 @@ fn gone_after_the_grace() {
     let (mut rooms, now) = (rooms(), Instant::now());
     let ann = welcome(&rooms.on(hello(1, "tea", None), now), 1);
     rooms.on(hello(2, "tea", None), now);
-    rooms.on(lost(1, Vec::new()), now);
-    let outputs = rooms.on(Input::Tick, now + Duration::from_secs(30));
+    rooms.on(lost(1, now, Vec::new()), now);
+    // The driver looks once a second: gone within 30 s.
+    let outputs = rooms.on(Input::Tick, now + Duration::from_secs(29));
     assert_eq!(sent(&outputs, 2), [ServerMessage::Left { id: ann.id, reason: LeftReason::Timeout }]);
     let outputs = rooms.on(hello(3, "tea", Some(ann.resume)), now);
     assert!(!welcome(&outputs, 3).resumed);
@@ -98,6 +99,18 @@ fn gone_after_the_grace() {
 }
 
 #[test]
+fn a_connection_that_was_dead_before_it_showed_has_no_more_time() {
+    let (mut rooms, heard) = (rooms(), Instant::now());
+    let ann = welcome(&rooms.on(hello(1, "tea", None), heard), 1);
+    rooms.on(hello(2, "tea", None), heard);
+    let noticed = heard + server::socket::Timing::default().silence_most;
+    rooms.on(lost(1, heard, Vec::new()), noticed);
+    assert_eq!(rooms.on(Input::Tick, heard + Duration::from_secs(27)), []);
+    let outputs = rooms.on(Input::Tick, heard + Duration::from_secs(29));
+    assert_eq!(sent(&outputs, 2), [ServerMessage::Left { id: ann.id, reason: LeftReason::Timeout }]);
+}
+
+#[test]
 fn a_place_taken_over_and_a_place_replaced() {
     let (mut rooms, now) = (rooms(), Instant::now());
     let ann = welcome(&rooms.on(hello(1, "tea", None), now), 1);
@@ -105,7 +118,7 @@ fn a_place_taken_over_and_a_place_replaced() {
     let outputs = rooms.on(hello(3, "tea", Some(ann.resume)), now);
     assert!(outputs.contains(&Output::Close { socket: SocketId(1), normal: false }));
     assert_eq!(sent(&outputs, 2), [], "nobody notices a take-over");
-    assert_eq!(rooms.on(lost(1, Vec::new()), now), [], "the old socket is nobody's");
+    assert_eq!(rooms.on(lost(1, now, Vec::new()), now), [], "the old socket is nobody's");
     let resume = welcome(&outputs, 3).resume;
     let outputs = rooms.on(hello(4, "coffee", Some(resume)), now);
     assert_eq!(sent(&outputs, 2), [ServerMessage::Left { id: ann.id, reason: LeftReason::Replaced }]);
@@ -160,7 +173,7 @@ proptest! {
                         _ => chat(" "),
                     })
                 }
-                Step::Lost(who) => lost(some(who), Vec::new()),
+                Step::Lost(who) => lost(some(who), now, Vec::new()),
                 Step::Wait(seconds) => {
                     now += Duration::from_secs(seconds);
                     Input::Tick

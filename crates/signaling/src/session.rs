@@ -21,6 +21,8 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 pub const PING_EVERY: Duration = Duration::from_secs(3);
 /// After this long without a word from the server its socket is dead.
 pub const SILENCE_MOST: Duration = Duration::from_secs(9);
+/// How long the server may take to answer when there is a reason to doubt the connection.
+pub const PROBE_WITHIN: Duration = Duration::from_secs(2);
 /// Whoever was never in the room is told after this long that it does not work.
 pub const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// A connection that lasted this long starts the backoff anew.
@@ -63,6 +65,8 @@ pub enum Input {
         /// The camera is on.
         video: bool,
     },
+    /// Our addresses changed: the connection may be dead without knowing.
+    Probe,
     /// We leave.
     Bye,
 }
@@ -140,6 +144,8 @@ pub struct Session {
     tries: u32,
     heard: Instant,
     pinged: Instant,
+    /// Until then the server must be heard: it was probed.
+    answer_by: Option<Instant>,
     urgent: Vec<Frame>,
     outgoing: Outgoing,
     jitter: StdRng,
@@ -159,6 +165,7 @@ impl Session {
             tries: 0,
             heard: now,
             pinged: now,
+            answer_by: None,
             urgent: Vec::new(),
             outgoing: Outgoing::new(now),
             jitter: StdRng::seed_from_u64(seed),
@@ -174,11 +181,11 @@ impl Session {
             Input::Tick => self.tick(now),
             Input::Opened => self.opened(now),
             Input::Text(text) => {
-                self.heard = now;
+                self.hears(now);
                 self.text(&text, now)
             }
             Input::Heard => {
-                self.heard = now;
+                self.hears(now);
                 Vec::new()
             }
             Input::Lost(trouble) => self.lost(trouble, now),
@@ -198,7 +205,29 @@ impl Session {
                 self.set_state(audio, video);
                 Vec::new()
             }
+            Input::Probe => {
+                self.probe(now);
+                Vec::new()
+            }
             Input::Bye => self.bye(),
+        }
+    }
+
+    fn hears(&mut self, now: Instant) {
+        self.heard = now;
+        self.answer_by = None;
+    }
+
+    fn probe(&mut self, now: Instant) {
+        match &mut self.state {
+            // No need to wait for the next try.
+            State::Closed { until } => *until = now.min(*until),
+            State::Greeting { .. } | State::Live { .. } => {
+                self.pinged = now;
+                self.urgent.push(Frame::Ping);
+                self.answer_by.get_or_insert(now + PROBE_WITHIN);
+            }
+            State::Opening { .. } | State::Ended => {}
         }
     }
 
@@ -233,7 +262,13 @@ impl Session {
     }
 
     fn keepalive_at(&self) -> Instant {
-        (self.pinged + PING_EVERY).min(self.heard + SILENCE_MOST)
+        (self.pinged + PING_EVERY).min(self.dead_at())
+    }
+
+    /// When the socket counts as dead unless the server is heard.
+    fn dead_at(&self) -> Instant {
+        let silent = self.heard + SILENCE_MOST;
+        self.answer_by.map_or(silent, |by| by.min(silent))
     }
 
     fn set_state(&mut self, audio: bool, video: bool) {
@@ -266,7 +301,7 @@ impl Session {
     }
 
     fn keepalive(&mut self, now: Instant) -> Vec<Output> {
-        if now >= self.heard + SILENCE_MOST {
+        if now >= self.dead_at() {
             let message = format!("{} has stopped answering", self.address);
             return self.give_up_socket(Trouble { message, permanent: false }, now);
         }
@@ -279,7 +314,7 @@ impl Session {
 
     fn opened(&mut self, now: Instant) -> Vec<Output> {
         self.state = State::Greeting { since: now };
-        (self.heard, self.pinged) = (now, now);
+        (self.heard, self.pinged, self.answer_by) = (now, now, None);
         self.outgoing.restart(now);
         let hello = ClientMessage::Hello(Hello {
             v: VERSION,

@@ -8,9 +8,10 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -38,6 +39,7 @@ pub struct JoinRequest {
 pub struct Client {
     messages: mpsc::Sender<ClientMessage>,
     buttons: watch::Sender<(bool, bool)>,
+    probe: Arc<Notify>,
     leave: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -59,9 +61,11 @@ impl Client {
         let (leave, leave_rx) = oneshot::channel();
         let entry = Entry { room, name, audio, video };
         let session = Session::new(entry, server.base(), rand::random(), Instant::now());
-        let driver = Driver { session, server, wire: Wire::None, events, pending: VecDeque::new() };
+        let probe = Arc::new(Notify::new());
+        let pending = VecDeque::new();
+        let driver = Driver { session, server, wire: Wire::None, events, pending, probe: probe.clone() };
         let task = tokio::spawn(driver.run(messages_rx, buttons_rx, leave_rx));
-        Self { messages, buttons, leave: Some(leave), task }
+        Self { messages, buttons, probe, leave: Some(leave), task }
     }
 
     /// Says something; never waits. While there is no connection it is kept (the latest 256 messages, of
@@ -73,6 +77,12 @@ impl Client {
     /// Our buttons: said now if they changed, and again with every hello. Only the latest counts.
     pub fn set_state(&self, audio: bool, video: bool) {
         self.buttons.send_replace((audio, video));
+    }
+
+    /// Our addresses changed: asks the server for a sign of life, and when none comes within 2 s takes the
+    /// place back over a new connection. A try that waits is made at once.
+    pub fn probe(&self) {
+        self.probe.notify_one();
     }
 
     /// Leaves: says bye and waits for the server's close, half a second at most.
@@ -107,6 +117,7 @@ struct Driver {
     events: mpsc::Sender<ClientEvent>,
     /// Events that the engine has not taken. While there are some nothing is read, so they are few.
     pending: VecDeque<ClientEvent>,
+    probe: Arc<Notify>,
 }
 
 impl Driver {
@@ -120,7 +131,7 @@ impl Driver {
         while !self.session.is_ended() {
             let now = Instant::now();
             let deadline = self.session.deadline(now).unwrap_or(now).into();
-            let Self { session, wire, events, pending, .. } = &mut self;
+            let Self { session, wire, events, pending, probe, .. } = &mut self;
             let may_read = pending.is_empty();
             let input = tokio::select! {
                 biased;
@@ -140,6 +151,7 @@ impl Driver {
                     let (audio, video) = *buttons.borrow_and_update();
                     Input::State { audio, video }
                 }
+                () = probe.notified() => Input::Probe,
                 Some(message) = messages.recv() => Input::Send(message),
                 input = poll_fn(|cx| wire.poll(session, may_read, cx)) => input,
                 () = tokio::time::sleep_until(deadline) => Input::Tick,

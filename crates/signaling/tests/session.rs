@@ -203,3 +203,33 @@ fn bye_is_said_when_there_is_somebody_to_hear_it() {
     assert_eq!(bench.on(Input::Bye), [Output::End]);
     assert_eq!(bench.frames(), [Frame::Text(ClientMessage::Bye.to_json())]);
 }
+
+#[test]
+fn a_probe_that_is_not_answered_gives_the_socket_up_early() {
+    let mut bench = Bench::new(1);
+    bench.enter(false);
+    bench.on(Input::Probe);
+    assert_eq!(bench.frames(), [Frame::Ping]);
+    bench.now += Duration::from_millis(500);
+    bench.on(Input::Heard);
+    let probed = bench.now;
+    while bench.now < probed + Duration::from_secs(5) {
+        assert_eq!(bench.pass(), [], "it was answered");
+    }
+    bench.on(Input::Heard);
+    let probed = bench.now;
+    bench.on(Input::Probe);
+    bench.now += Duration::from_secs(1);
+    bench.on(Input::Probe);
+    let lost = loop {
+        let outputs = bench.pass();
+        if !outputs.is_empty() {
+            break outputs;
+        }
+    };
+    assert_eq!(bench.now, probed + signaling::session::PROBE_WITHIN, "a second probe gives no more time");
+    assert!(matches!(lost[..], [Output::Drop, Output::Event(ClientEvent::Disconnected { .. })]), "{lost:?}");
+    bench.on(Input::Probe);
+    assert_eq!(bench.session.deadline(bench.now), Some(bench.now), "the next try is due at once");
+    assert_eq!(bench.enter(true).matches("secret").count(), 1);
+}

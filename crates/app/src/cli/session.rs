@@ -75,6 +75,7 @@ impl Session {
             | Event::FirstFrame { .. }
             | Event::FirstSound { .. }
             | Event::Connection { .. }
+            | Event::Quality { .. }
             | Event::Muted { .. }
             | Event::CameraOff { .. }
             | Event::CameraOpened { .. }

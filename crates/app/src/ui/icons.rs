@@ -31,8 +31,10 @@ pub enum Icon {
     Warning,
     /// Four corners.
     Fullscreen,
-    /// Bars of growing height.
+    /// A curve between two axes.
     Statistics,
+    /// Three bars of growing height, so many of them lit.
+    Bars(u8),
 }
 
 /// Draws an icon into the middle of a rectangle, as a square of its shorter side; `ground` is what is behind.
@@ -78,10 +80,10 @@ impl Pen<'_> {
             Icon::Warning => self.warning(),
             Icon::Fullscreen => self.corners(),
             Icon::Statistics => {
-                for (x, top) in [(0.2, 0.62), (0.5, 0.4), (0.8, 0.15)] {
-                    self.path(&[(x, 0.88), (x, top)]);
-                }
+                self.path(&[(0.1, 0.1), (0.1, 0.88), (0.92, 0.88)]);
+                self.path(&[(0.26, 0.66), (0.44, 0.4), (0.62, 0.56), (0.88, 0.2)]);
             }
+            Icon::Bars(lit) => self.bars(lit),
         }
     }
 
@@ -174,6 +176,14 @@ impl Pen<'_> {
         self.path(&[(0.5, 0.1), (0.94, 0.88), (0.06, 0.88), (0.5, 0.1)]);
         self.path(&[(0.5, 0.38), (0.5, 0.6)]);
         self.painter.circle_filled(self.at((0.5, 0.75)), 0.055 * self.side, self.color);
+    }
+
+    fn bars(&self, lit: u8) {
+        for (at, (x, top)) in [(0.08, 0.62), (0.39, 0.36), (0.7, 0.1)].into_iter().enumerate() {
+            let color = if at < usize::from(lit) { self.color } else { self.color.gamma_multiply(0.25) };
+            let rect = Rect::from_min_max(self.at((x, top)), self.at((x + 0.22, 0.92)));
+            self.painter.rect_filled(rect, 0.06 * self.side, color);
+        }
     }
 
     fn corners(&self) {

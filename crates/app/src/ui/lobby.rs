@@ -56,15 +56,7 @@ fn preview(view: &mut View, ui: &mut Ui, space: Rect, snapshot: &Snapshot, out: 
     let rect = video::fit(space, aspect);
     let name = if view.form.name.trim().is_empty() { "You" } else { view.form.name.trim() };
     let off = me.camera_off || !me.camera_live;
-    let tile = Tile {
-        name,
-        person: name,
-        muted: me.muted,
-        camera_off: off,
-        mirrored: true,
-        state: None,
-        figures: None,
-    };
+    let tile = Tile::own(name, name, me.muted, off);
     tile::show(ui, rect, &mut view.me, &tile);
     let side = 44.0;
     let row = Rect::from_center_size(

@@ -9,6 +9,9 @@ pub mod errands;
 pub mod form;
 pub mod icons;
 mod lobby;
+pub mod mark;
+pub mod overlay;
+pub mod plot;
 pub mod problems;
 mod room;
 pub mod shell;
@@ -36,7 +39,7 @@ pub struct View {
     /// The link that was copied last.
     copied: Option<String>,
     fullscreen: bool,
-    /// Whether tiles tell their figures.
+    /// Whether the overlay of figures is shown.
     statistics: bool,
     gpu: Option<Gpu>,
     me: Picture,
@@ -52,7 +55,7 @@ impl View {
             panel: Panel::default(),
             copied: None,
             fullscreen: false,
-            statistics: true,
+            statistics: false,
             me: Picture::new(gpu.as_ref()),
             gpu,
             others: HashMap::new(),

@@ -2,12 +2,16 @@
 
 use super::controls::{self, Look};
 use super::icons::Icon;
+use super::mark::{self, State};
+use super::overlay;
 use super::side::Side;
-use super::tile::{self, State, Tile};
+use super::tile::{self, Tile};
 use super::{View, lobby, problems, stage, theme};
 use call::{Command, Phase, Snapshot};
+use eframe::egui::accesskit::Role;
 use eframe::egui::{
-    Align, CornerRadius, Frame, Label, Layout, Margin, Panel, Rect, RichText, Sense, Ui, UiBuilder, vec2,
+    Align, Align2, CornerRadius, Frame, Label, Layout, Margin, Panel, Rect, RichText, Sense, Ui, UiBuilder,
+    WidgetInfo, vec2,
 };
 
 const SIDE_WIDTH: f32 = 300.0;
@@ -36,6 +40,9 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
     }
     if stage.width() > 60.0 {
         people(view, ui, stage, snapshot);
+        if view.statistics {
+            view.statistics = overlay::show(ui, stage, &snapshot.participants);
+        }
         notices(view, ui, stage, snapshot, out);
     }
 }
@@ -69,7 +76,7 @@ fn copy_button(view: &mut View, ui: &mut Ui, link: &str) {
 fn buttons(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, height: f32, out: &mut Vec<Command>) {
     let side = if height < 60.0 { 40.0 } else { 48.0 };
     let gap = 12.0;
-    let width = 6.0 * side + 5.0 * gap;
+    let width = 7.0 * side + 6.0 * gap;
     let row = Rect::from_center_size(ui.max_rect().center(), vec2(width, side));
     let row = &mut ui.new_child(UiBuilder::new().max_rect(row).layout(Layout::left_to_right(Align::Center)));
     row.spacing_mut().item_spacing.x = gap;
@@ -86,6 +93,10 @@ fn buttons(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, height: f32, out: 
     }
     if response.clicked() {
         view.panel.toggle(Side::Chat);
+    }
+    let look = if view.statistics { Look::On } else { Look::Plain };
+    if controls::round(row, Icon::Statistics, "Statistics (S)", look, side).clicked() {
+        view.statistics = !view.statistics;
     }
     if controls::round(row, Icon::Fullscreen, "Fullscreen (F)", Look::Plain, side).clicked() {
         view.set_fullscreen(row.ctx(), !view.fullscreen);
@@ -107,18 +118,19 @@ fn people(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot) {
     if snapshot.participants.is_empty() {
         nobody(view, ui, stage, snapshot);
     }
+    let server_away = matches!(snapshot.phase, Phase::Reconnecting { .. });
     let places = stage::grid(stage, snapshot.participants.len());
     for (them, place) in snapshot.participants.iter().zip(places) {
         let Some(picture) = view.others.get_mut(&them.id.0) else { continue };
-        let figures = them.stats.as_deref().filter(|_| view.statistics).map(tile::figures);
         let tile = Tile {
             name: &them.name,
             person: &them.name,
             muted: them.muted,
             camera_off: them.camera_off,
             mirrored: false,
-            state: State::of(them),
-            figures,
+            state: State::of(them, server_away),
+            quality: them.quality.map(|quality| (quality, them.reason)),
+            note: mark::note(them, snapshot.me.limit),
         };
         let rect = picture.fit(place);
         tile::show(ui, rect, picture, &tile);
@@ -127,18 +139,22 @@ fn people(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot) {
     let aspect = view.me.size().map_or(16.0 / 9.0, |(width, height)| width as f32 / height as f32);
     let corner = stage::corner(stage, aspect);
     let off = me.camera_off || !me.camera_live;
-    let tile = Tile {
-        name: "You",
-        person: &me.name,
-        muted: me.muted,
-        camera_off: off,
-        mirrored: true,
-        state: None,
-        figures: None,
-    };
+    let tile = Tile::own("You", &me.name, me.muted, off);
     // A rim sets it off from the picture that it lies on.
     ui.painter().rect_filled(corner.expand(2.0), f32::from(theme::ROUNDING) + 2.0, theme::GROUND);
     tile::show(ui, corner, &mut view.me, &tile);
+    if let Some(limit) = me.limit {
+        own_limit(ui, stage, corner, limit.text());
+    }
+}
+
+/// What limits our picture to everybody, above the picture itself.
+fn own_limit(ui: &mut Ui, stage: Rect, corner: Rect, text: &str) {
+    let at = corner.right_top() - vec2(0.0, 8.0);
+    let room = (stage.width() - 24.0).min(420.0);
+    let rect = tile::pill(ui.painter(), at, Align2::RIGHT_BOTTOM, text, theme::WARNING, None, room);
+    let response = ui.interact(rect, ui.scope_id().with("own limit"), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Status, true, text));
 }
 
 fn nobody(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot) {

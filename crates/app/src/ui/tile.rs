@@ -1,9 +1,10 @@
-//! One person's place on the stage: picture or placeholder, name, buttons' state, connection, figures.
+//! One person's place on the stage: picture or placeholder, name, buttons' state, how the connection is.
 
 use super::icons::{self, Icon};
+use super::mark::{self, State};
 use super::theme;
 use super::video::Picture;
-use call::{Connection, Participant, Stats};
+use call::{Quality, Reason};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{Align2, Color32, FontId, Painter, Pos2, Rect, Sense, Ui, Vec2, WidgetInfo, pos2, vec2};
 
@@ -21,31 +22,16 @@ pub struct Tile<'a> {
     pub mirrored: bool,
     /// What is wrong with the connection, when something is.
     pub state: Option<State>,
-    /// A line of figures.
-    pub figures: Option<String>,
+    /// How good the connection is, for the mark.
+    pub quality: Option<(Quality, Option<Reason>)>,
+    /// Why the picture or the sound could be better.
+    pub note: Option<&'static str>,
 }
 
-/// Something about the connection that its owner should know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State {
-    /// In words.
-    pub text: &'static str,
-    /// Whether waiting will not help.
-    pub bad: bool,
-}
-
-impl State {
-    /// Of a participant; none when all is well.
-    pub fn of(them: &Participant) -> Option<Self> {
-        let (text, bad) = match (them.away, them.connection) {
-            (_, Connection::Failed) => ("No connection", true),
-            (_, Connection::Restarting) => ("Looking for another way…", false),
-            (_, Connection::Disconnected) => ("Connection interrupted…", false),
-            (true, Connection::Connecting | Connection::Connected) => ("Away", false),
-            (false, Connection::Connecting) => ("Connecting…", false),
-            (false, Connection::Connected) => return None,
-        };
-        Some(Self { text, bad })
+impl<'a> Tile<'a> {
+    /// Oneself, as in a mirror.
+    pub fn own(name: &'a str, person: &'a str, muted: bool, camera_off: bool) -> Self {
+        Self { name, person, muted, camera_off, mirrored: true, state: None, quality: None, note: None }
     }
 }
 
@@ -66,13 +52,18 @@ pub fn show(ui: &mut Ui, rect: Rect, picture: &mut Picture, tile: &Tile<'_>) {
         None => placeholder(&painter, rect, tile),
     }
     name(&painter, rect, tile);
-    if let Some(state) = tile.state {
-        let color = if state.bad { theme::DANGER } else { theme::WARNING };
-        pill(&painter, rect.left_top() + vec2(10.0, 10.0), Align2::LEFT_TOP, state.text, color, None);
+    let mut at = rect.left_top() + vec2(10.0, 10.0);
+    let lines = tile
+        .state
+        .iter()
+        .map(|state| (state.text.as_str(), if state.bad { theme::DANGER } else { theme::WARNING }));
+    for (text, color) in lines.chain(tile.note.map(|note| (note, theme::TEXT))) {
+        let room = rect.width() - 30.0 - mark::SIZE.x;
+        at.y += pill(&painter, at, Align2::LEFT_TOP, text, color, None, room).height() + 4.0;
     }
-    if let Some(figures) = tile.figures.as_deref().filter(|_| rect.width() > 420.0) {
-        let at = rect.right_top() + vec2(-10.0, 10.0);
-        pill(&painter, at, Align2::RIGHT_TOP, figures, theme::FAINT, None);
+    if let Some((quality, reason)) = tile.quality {
+        let place = Align2::RIGHT_TOP.anchor_size(rect.right_top() + vec2(-10.0, 10.0), mark::SIZE);
+        mark::show(ui, place, tile.name, quality, reason);
     }
 }
 
@@ -84,9 +75,9 @@ fn describe(tile: &Tile<'_>) -> String {
             text.push_str(words);
         }
     }
-    if let Some(state) = tile.state {
+    for more in tile.state.iter().map(|state| state.text.as_str()).chain(tile.note) {
         text.push_str(", ");
-        text.push_str(state.text);
+        text.push_str(more);
     }
     text
 }
@@ -105,7 +96,8 @@ fn name(painter: &Painter, rect: Rect, tile: &Tile<'_>) {
     let inset = if small { 6.0 } else { 10.0 };
     let at = pos2(rect.left() + inset, rect.bottom() - inset);
     let icon = tile.muted.then_some(Icon::MicOff);
-    pill(painter, at, Align2::LEFT_BOTTOM, &shorten(tile.name, rect.width()), theme::TEXT, icon);
+    let text = shorten(tile.name, rect.width());
+    pill(painter, at, Align2::LEFT_BOTTOM, &text, theme::TEXT, icon, f32::INFINITY);
 }
 
 /// A name cut to about what fits; letters are taken as 8 points wide.
@@ -119,11 +111,21 @@ fn shorten(name: &str, width: f32) -> String {
     short
 }
 
-/// Text on a shade, so that it reads on every picture.
-fn pill(painter: &Painter, at: Pos2, anchor: Align2, text: &str, color: Color32, icon: Option<Icon>) {
-    let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(theme::SMALL), color);
+/// Text on a shade, so that it reads on every picture; broken into lines where it is wider than `room`.
+/// Returns what it covers.
+pub fn pill(
+    painter: &Painter,
+    at: Pos2,
+    anchor: Align2,
+    text: &str,
+    color: Color32,
+    icon: Option<Icon>,
+    room: f32,
+) -> Rect {
     let extra = if icon.is_some() { 20.0 } else { 0.0 };
     let padding = vec2(9.0, 4.0);
+    let wrap = (room - extra - padding.x * 2.0).max(40.0);
+    let galley = painter.layout(text.to_owned(), FontId::proportional(theme::SMALL), color, wrap);
     let rect = anchor.anchor_size(at, galley.size() + padding * 2.0 + vec2(extra, 0.0));
     painter.rect_filled(rect, 8.0, theme::SHADE);
     if let Some(icon) = icon {
@@ -132,43 +134,12 @@ fn pill(painter: &Painter, at: Pos2, anchor: Align2, text: &str, color: Color32,
         icons::paint(painter, icon, square, theme::DANGER, theme::GROUND);
     }
     painter.galley(rect.min + padding + vec2(extra, 0.0), galley, color);
-}
-
-/// The figures of a connection as one short line.
-pub fn figures(stats: &Stats) -> String {
-    let video = &stats.inbound_video;
-    let mut parts = Vec::new();
-    if video.frame_width > 0 {
-        parts.push(format!("{}×{}", video.frame_width, video.frame_height));
-        parts.push(format!("{:.0} fps", video.frames_per_second));
-    }
-    parts.push(bits(video.bitrate + stats.inbound_audio.bitrate));
-    if let Some(trip) = stats.current_round_trip_time {
-        parts.push(format!("{:.0} ms", trip * 1e3));
-    }
-    if stats.path == Some(call::stats::Path::Relayed) {
-        parts.push("relayed".into());
-    }
-    parts.join("  ·  ")
-}
-
-fn bits(rate: f64) -> String {
-    if rate >= 1e6 { format!("{:.1} Mbit/s", rate / 1e6) } else { format!("{:.0} kbit/s", rate / 1e3) }
+    rect
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_are_one_short_line() {
-        let mut stats = Stats { current_round_trip_time: Some(0.0211), ..Stats::default() };
-        assert_eq!(figures(&stats), "0 kbit/s  ·  21 ms");
-        (stats.inbound_video.frame_width, stats.inbound_video.frame_height) = (1280, 720);
-        stats.inbound_video.frames_per_second = 29.7;
-        stats.inbound_video.bitrate = 1_240_000.0;
-        assert_eq!(figures(&stats), "1280×720  ·  30 fps  ·  1.2 Mbit/s  ·  21 ms");
-    }
 
     #[test]
     fn long_names_are_cut() {

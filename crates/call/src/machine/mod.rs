@@ -6,19 +6,23 @@
 //! the buttons are two booleans that only [`Command::Mute`] and [`Command::CameraOff`] change.
 
 mod ends;
+mod marks;
 mod path;
 mod room;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use crate::command::Command;
 use crate::event::Event;
+use crate::quality::Reason;
 use crate::snapshot::{About, Devices, Participant, Phase, Problem, Snapshot};
 use crate::stats::Stats;
 use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
 use signaling::{Candidate, ClientMessage, Description, IceServer, ParticipantId, ServerMessage, Welcome};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// Tells one connection from all others of this process, its predecessors to the same person too, so that
 /// a late report of a closed one is known as such.
@@ -63,6 +67,8 @@ pub(crate) enum Input {
     Stats(Vec<(PeerKey, Stats)>),
     /// How loud the microphone is.
     MicLevel(f32),
+    /// This computer has other addresses than before.
+    AddressesChanged,
     /// Time passed.
     Tick,
 }
@@ -120,6 +126,8 @@ pub(crate) enum Effect {
     Candidate(PeerKey, Option<Candidate>),
     /// Have it look for new paths.
     RestartIce(PeerKey),
+    /// See whether the server still hears us, and go to it anew if not.
+    ProbeServer,
     /// Have it say an unanswered offer again.
     RepeatOffer(PeerKey),
     /// Have the next picture be a keyframe.
@@ -160,10 +168,36 @@ struct Peering {
     polite: bool,
     /// Since when there is no path, or none yet.
     down_since: Option<Instant>,
-    /// When the last ICE restart was asked for.
+    /// Media could flow once.
+    up: bool,
+    /// When our addresses changed, since the path was last known to be good.
+    doubted: Option<Instant>,
+    /// When the last ICE restart was begun, by either side.
     restarted: Option<Instant>,
+    /// How many we asked for, since the path was there last.
+    restarts: u32,
     /// The user was told that no path is found.
     told: bool,
+    watch: Watch,
+    /// What limits our picture to them.
+    limit: Option<Reason>,
+}
+
+impl Peering {
+    fn new(id: ParticipantId, polite: bool, now: Instant) -> Self {
+        Self {
+            id,
+            polite,
+            down_since: Some(now),
+            up: false,
+            doubted: None,
+            restarted: None,
+            restarts: 0,
+            told: false,
+            watch: Watch::new(now),
+            limit: None,
+        }
+    }
 }
 
 /// The ends that were last opened: what goes on when the next one fails.
@@ -189,6 +223,8 @@ pub(crate) struct Machine {
     join_clicked: Option<Instant>,
     /// Counts the joins.
     attempt: u64,
+    /// When the server was back after an outage.
+    server_back: Option<Instant>,
     /// What the others were last told of us.
     announced: Option<(bool, bool)>,
     opened: Opened,
@@ -207,6 +243,7 @@ impl Machine {
             server: String::new(),
             join_clicked: None,
             attempt: 0,
+            server_back: None,
             announced: None,
             opened: Opened::default(),
             effects: Vec::new(),
@@ -238,7 +275,8 @@ impl Machine {
             Input::End(report) => self.on_end(report),
             Input::DisplayFailed { why } => self.problem(About::Display, why, false),
             Input::Devices(devices) => self.snapshot.devices = devices,
-            Input::Stats(all) => self.on_stats(all),
+            Input::Stats(all) => self.on_stats(all, now),
+            Input::AddressesChanged => self.on_addresses_changed(now),
             Input::MicLevel(level) => self.snapshot.me.mic_level = level,
             Input::Tick => self.on_tick(now),
         }

@@ -1,19 +1,33 @@
 //! The connections: relaying what they say, watching over their paths, mending them.
 
-use super::{Effect, Machine, PathState, PeerKey};
+use super::{Effect, Machine, PathState, PeerKey, Peering};
 use crate::event::Event;
-use crate::snapshot::{About, Connection};
-use crate::stats::Stats;
+use crate::snapshot::{About, Connection, Phase};
 use signaling::{Candidate, ClientMessage, Description, ParticipantId};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A path that was lost may come back by itself within this time.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A path that was lost may come back by itself within this time. A restart gives the old path up, and
+/// what the server carries comes late after an outage that it shared: begun too early, it makes a short
+/// outage longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A path whose ICE agent has given it up will not come back by itself; nor one whose address is gone.
+const NO_PATIENCE: Duration = Duration::ZERO;
+/// After our addresses changed, a path from which nothing comes for so long was one of the old ones.
+const DOUBT: Duration = Duration::from_secs(3);
+/// What is heard so long after the change was sent after it: readings come once a second.
+const CONFIRMED: Duration = Duration::from_millis(1500);
 /// The polite side lets the other begin an ICE restart, and steps in when nothing came of it.
-const POLITE_PATIENCE: Duration = Duration::from_secs(6);
-/// Between two ICE restarts of the same connection.
-const RESTART_INTERVAL: Duration = Duration::from_secs(8);
+const POLITENESS: Duration = Duration::from_secs(3);
+/// A first path that does not come for so long: candidates may have been lost on the way.
+const FIRST_PATH: Duration = Duration::from_secs(8);
+/// Between two ICE restarts of the same connection: the agent gives each of its pairs up after 5 s.
+const RESTART_INTERVAL: Duration = Duration::from_secs(6);
+/// So many restarts come at that pace; then each waits twice as long as the one before.
+const RESTARTS_AT_PACE: u32 = 5;
+/// The longest wait between two.
+const RESTART_MOST: Duration = Duration::from_secs(30);
+/// When the server was lost and is back, the path may be too: so long it may take.
+const SERVER_BACK: Duration = Duration::from_secs(1);
 /// When no path was found for so long, the user is told.
 const GIVE_WORD: Duration = Duration::from_secs(15);
 
@@ -33,23 +47,27 @@ impl Machine {
     pub(super) fn on_peer_state(&mut self, key: PeerKey, state: PathState, now: Instant) {
         let Some(peering) = self.peers.get_mut(&key) else { return };
         let shown = match state {
-            PathState::Connecting if peering.restarted.is_some() => Connection::Restarting,
+            PathState::Connecting if peering.up || peering.restarted.is_some() => Connection::Restarting,
             PathState::Connecting => Connection::Connecting,
             PathState::Connected => Connection::Connected,
             PathState::Disconnected => Connection::Disconnected,
             PathState::Failed => Connection::Failed,
         };
         if state == PathState::Connected {
-            peering.down_since = None;
-            peering.restarted = None;
-            peering.told = false;
+            (peering.up, peering.told) = (true, false);
+            (peering.down_since, peering.restarted, peering.restarts) = (None, None, 0);
             self.resolve(About::Connection);
             self.effect(Effect::Connected(key));
         } else {
             peering.down_since.get_or_insert(now);
+            if shown == Connection::Restarting {
+                // By the other side, if not by us.
+                peering.restarted.get_or_insert(now);
+            }
         }
         self.show_connection(key, shown);
         self.mend(key, now);
+        self.judge(key, now);
     }
 
     fn show_connection(&mut self, key: PeerKey, shown: Connection) {
@@ -79,15 +97,6 @@ impl Machine {
         self.emit(Event::FirstSound { id, after_join_ms });
     }
 
-    pub(super) fn on_stats(&mut self, all: Vec<(PeerKey, Stats)>) {
-        for (key, stats) in all {
-            let Some(id) = self.id_of(key) else { continue };
-            if let Some(participant) = self.participant(&id) {
-                participant.stats = Some(Arc::new(stats));
-            }
-        }
-    }
-
     pub(super) fn restart_all(&mut self, now: Instant) {
         let mut keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         keys.sort_unstable();
@@ -104,24 +113,58 @@ impl Machine {
         }
     }
 
+    /// The addresses changed: the server may not hear us any more, and a path may be gone that is not known
+    /// to be. One that still works is left alone.
+    pub(super) fn on_addresses_changed(&mut self, now: Instant) {
+        if !self.in_room() {
+            return;
+        }
+        self.effect(Effect::ProbeServer);
+        for peering in self.peers.values_mut() {
+            peering.doubted = Some(now);
+        }
+        self.on_tick(now);
+    }
+
     /// Restarts ICE where a path is down for longer than it may take to come back by itself.
     fn mend(&mut self, key: PeerKey, now: Instant) {
-        let Some(peering) = self.peers.get(&key) else { return };
-        let Some(down_since) = peering.down_since else { return };
-        let down = now.saturating_duration_since(down_since);
         let shown = self.shown(key);
-        let patience = if peering.polite { POLITE_PATIENCE } else { PATIENCE };
-        let due = peering.restarted.is_none_or(|at| now.saturating_duration_since(at) >= RESTART_INTERVAL);
-        let lost = match shown {
-            Some(Connection::Disconnected | Connection::Failed | Connection::Restarting) => down >= patience,
-            // A first path that does not come: candidates may have been lost on the way.
-            Some(Connection::Connecting) => down >= RESTART_INTERVAL,
-            Some(Connection::Connected) | None => false,
+        let Some(peering) = self.peers.get_mut(&key) else { return };
+        let passed = |since: Instant| now.saturating_duration_since(since);
+        peering.doubted = peering.doubted.filter(|at| !peering.watch.heard_after(*at + CONFIRMED));
+        let down = peering.down_since.map(passed);
+        let due = match shown {
+            Some(Connection::Connected) => peering.doubted.is_some_and(|at| passed(at) >= DOUBT),
+            Some(Connection::Connecting) => down.is_some_and(|down| down >= FIRST_PATH),
+            Some(Connection::Failed) => down.is_some_and(|down| down >= peering.waits(NO_PATIENCE)),
+            Some(Connection::Disconnected | Connection::Restarting) => {
+                let patience = if peering.doubted.is_some() { NO_PATIENCE } else { PATIENCE };
+                down.is_some_and(|down| down >= peering.waits(patience)) && !peering.watch.hears(now)
+            }
+            None => false,
         };
-        if lost && due {
+        let again = peering.restarted.is_none_or(|at| passed(at) >= peering.waits(peering.interval()));
+        if due && again && self.server_is_well(now) {
             self.restart(key, now);
         }
-        let Some(peering) = self.peers.get_mut(&key).filter(|p| down >= GIVE_WORD && !p.told) else { return };
+        self.give_word(key, down, now);
+    }
+
+    /// Whether what is said by way of the server gets there. Without it a restart would only give the old
+    /// path up.
+    fn server_is_well(&self, now: Instant) -> bool {
+        let settled = |back| now.saturating_duration_since(back) >= SERVER_BACK;
+        matches!(self.snapshot.phase, Phase::InRoom { .. }) && self.server_back.is_none_or(settled)
+    }
+
+    fn give_word(&mut self, key: PeerKey, down: Option<Duration>, now: Instant) {
+        let Some(peering) = self.peers.get_mut(&key) else { return };
+        if peering.told
+            || down.is_none_or(|down| down < GIVE_WORD)
+            || (peering.up && peering.watch.hears(now))
+        {
+            return;
+        }
         peering.told = true;
         let why = "no way between your two networks answers. Still trying; check the network, and that the \
                    server offers TURN";
@@ -131,6 +174,8 @@ impl Machine {
     fn restart(&mut self, key: PeerKey, now: Instant) {
         let Some(peering) = self.peers.get_mut(&key) else { return };
         peering.restarted = Some(now);
+        peering.restarts += 1;
+        peering.doubted = None;
         let was_connected = self.shown(key) == Some(Connection::Connected);
         if !was_connected {
             self.show_connection(key, Connection::Restarting);
@@ -147,3 +192,19 @@ impl Machine {
         self.peers.get(&key).map(|peering| peering.id.clone())
     }
 }
+
+impl Peering {
+    /// How long this side waits where the other would wait `patience`.
+    fn waits(&self, patience: Duration) -> Duration {
+        if self.polite { patience + POLITENESS } else { patience }
+    }
+
+    /// How long the last restart is given.
+    fn interval(&self) -> Duration {
+        let doublings = self.restarts.saturating_sub(RESTARTS_AT_PACE).min(8);
+        (RESTART_INTERVAL * (1 << doublings)).min(RESTART_MOST)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::snapshot::{About, ChatLine, Connection, Participant, Phase, Snapshot};
 use media::Slot;
 use signaling::{ClientMessage, ErrorCode, ParticipantId, ParticipantInfo, ServerMessage, Welcome};
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Machine {
@@ -56,6 +57,7 @@ impl Machine {
         self.resolve(About::Server);
         self.ice_servers = welcome.ice_servers;
         if again {
+            self.server_back = Some(now);
             self.emit(Event::Signaling { connected: true });
         }
         if !(again && welcome.resumed) {
@@ -153,10 +155,7 @@ impl Machine {
         self.next_key += 1;
         let view = Slot::default();
         let polite = me > info.id;
-        self.peers.insert(
-            key,
-            Peering { id: info.id.clone(), polite, down_since: Some(now), restarted: None, told: false },
-        );
+        self.peers.insert(key, Peering::new(info.id.clone(), polite, now));
         self.emit(Event::Participant {
             id: info.id.clone(),
             name: info.name.clone(),
@@ -172,6 +171,10 @@ impl Machine {
             connection: Connection::Connecting,
             view: view.clone(),
             stats: None,
+            quality: None,
+            reason: None,
+            lost_for: None,
+            history: Arc::default(),
         });
         let ice_servers = self.ice_servers.clone();
         self.effect(Effect::OpenPeer(OpenPeer { key, id: info.id, polite, offer, ice_servers, view }));

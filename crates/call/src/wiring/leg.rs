@@ -125,7 +125,13 @@ impl Leg {
         estimate
     }
 
-    pub(super) async fn stats(&mut self, key: PeerKey, audio: &Audio, video_out: &VideoOut) -> Stats {
+    pub(super) async fn stats(
+        &mut self,
+        key: PeerKey,
+        audio: &Audio,
+        video_out: &VideoOut,
+        audio_target: u32,
+    ) -> Stats {
         let peer = self.peer.stats().await;
         // Who sends nothing has no reports of it.
         if self.path.borrow().round_trip.is_none()
@@ -133,7 +139,10 @@ impl Leg {
         {
             self.video_in.set_round_trip(Duration::from_secs_f64(trip.clamp(0.0, 10.0)));
         }
-        self.meter.merge(&peer, &self.video_in.stats(), audio.remote_stats(key), &video_out.stats())
+        let mut stats =
+            self.meter.merge(&peer, &self.video_in.stats(), audio.remote_stats(key), &video_out.stats());
+        stats.outbound_audio.target_bitrate = f64::from(audio_target);
+        stats
     }
 }
 
@@ -162,8 +171,8 @@ fn first_frame_probe(key: PeerKey, inputs: mpsc::Sender<Input>) -> Slot<Frame> {
 }
 
 fn rtp(packet: RtpIn) -> RtpPacket {
-    let RtpIn { seq, timestamp, marker, payload, arrived, .. } = packet;
-    RtpPacket { seq, timestamp, marker, payload, arrived, sender_us: None }
+    let RtpIn { seq, timestamp, marker, payload, arrived, sender_us, .. } = packet;
+    RtpPacket { seq, timestamp, marker, payload, arrived, sender_us }
 }
 
 /// Ends with the connection.

@@ -16,10 +16,12 @@ use allocation::Allocation;
 use fanout::Fanout;
 use leg::{Ends, Leg};
 use media::display::Y4mSink;
+use media::audio::AudioUplink;
 use media::{Audio, Camera, Frame, Slot, VideoOut, VideoSettings};
 use peer::{Kind, PeerError};
 use signaling::{Client, JoinRequest, Name, RoomName, Server};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
@@ -47,6 +49,8 @@ pub(crate) struct Wiring {
     camera_off: bool,
     encoding: bool,
     allocation: Allocation,
+    /// Bits a second of sound; 0 before anybody is connected.
+    audio_target: u32,
     /// What a path carries has changed.
     paths_changed: Arc<Notify>,
     camera: Camera,
@@ -102,6 +106,7 @@ impl Wiring {
             camera_off: config.camera_off,
             encoding: false,
             allocation: Allocation::new(),
+            audio_target: 0,
             paths_changed: Arc::default(),
             camera,
             video_out,
@@ -141,6 +146,11 @@ impl Wiring {
                 self.tell(key, |peer| peer.remote_candidate(candidate.map(translate::candidate_in)));
             }
             Effect::RestartIce(key) => self.tell(key, peer::Peer::restart_ice),
+            Effect::ProbeServer => {
+                if let Some(client) = &self.client {
+                    client.probe();
+                }
+            }
             Effect::RepeatOffer(key) => self.tell(key, peer::Peer::repeat_offer),
             Effect::Keyframe => self.video_out.request_keyframe(),
             Effect::Connected(key) => {
@@ -271,13 +281,15 @@ impl Wiring {
         let shares = self.allocation.share(&worst, Instant::now());
         self.video_out.set_bitrate(shares.video);
         self.video_out.set_suspended(shares.suspended);
+        self.audio.set_uplink(AudioUplink { bitrate: shares.audio, loss: shares.loss as f32 });
+        self.audio_target = shares.audio;
     }
 
     /// Statistics of every connection.
     pub(crate) async fn stats(&mut self) -> Vec<(PeerKey, Stats)> {
         let mut all = Vec::with_capacity(self.legs.len());
         for (key, leg) in &mut self.legs {
-            all.push((*key, leg.stats(*key, &self.audio, &self.video_out).await));
+            all.push((*key, leg.stats(*key, &self.audio, &self.video_out, self.audio_target).await));
         }
         all
     }
@@ -351,6 +363,11 @@ fn show(
 fn reporter<E>(inputs: &mpsc::Sender<Input>, translate: fn(E) -> Input) -> impl Fn(E) + Send + use<E> {
     let inputs = inputs.clone();
     move |event| hand_in(&inputs, translate(event))
+}
+
+/// The addresses that connections use, in no order that matters.
+pub(crate) fn addresses() -> BTreeSet<IpAddr> {
+    peer::local_addresses().into_iter().collect()
 }
 
 /// What the system has now. Asks the system's services: may take a fifth of a second.

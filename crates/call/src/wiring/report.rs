@@ -1,6 +1,6 @@
 //! Statistics of media and peer merged into one value, and rates made of counters.
 
-use crate::stats::{InboundAudio, InboundVideo, OutboundAudio, OutboundVideo, Path, Stats};
+use crate::stats::{Limitation, InboundAudio, InboundVideo, OutboundAudio, OutboundVideo, Path, Stats};
 use media::{AudioInStats, VideoInStats, VideoOutStats};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ pub(super) struct Meter {
 #[derive(Clone, Copy, Default)]
 struct Counters {
     video_out: u64,
+    video_again: u64,
     video_in: u64,
     audio_out: u64,
     audio_in: u64,
@@ -29,6 +30,7 @@ impl Meter {
     ) -> Stats {
         let counters = Counters {
             video_out: peer.video.outbound_rtp.bytes_sent,
+            video_again: peer.video.outbound_rtp.retransmitted_bytes_sent,
             video_in: peer.video.inbound_rtp.bytes_received,
             audio_out: peer.audio.outbound_rtp.bytes_sent,
             audio_in: peer.audio.inbound_rtp.bytes_received,
@@ -44,10 +46,20 @@ impl Meter {
                 "relayed" => Path::Relayed,
                 _ => Path::Direct,
             }),
-            outbound_video: outbound_video(peer, video_out, rate(|c| c.video_out)),
-            inbound_video: inbound_video(video_in, rate(|c| c.video_in)),
+            available_outgoing_bitrate: peer.transport.available_outgoing_bitrate,
+            bytes_received: peer.transport.bytes_received,
+            lip_skew: video_in.skew_ms.map(|ms| ms / 1000.0),
+            outbound_video: OutboundVideo {
+                retransmitted_bitrate: rate(|c| c.video_again),
+                ..outbound_video(peer, video_out, rate(|c| c.video_out))
+            },
+            inbound_video: InboundVideo {
+                nack_count: peer.video.inbound_rtp.nack_count,
+                ..inbound_video(video_in, rate(|c| c.video_in))
+            },
             outbound_audio: OutboundAudio {
                 bitrate: rate(|c| c.audio_out),
+                target_bitrate: 0.0,
                 packets_sent: peer.audio.outbound_rtp.packets_sent,
                 fraction_lost: fraction_lost(&peer.audio),
             },
@@ -66,6 +78,10 @@ impl Meter {
             packets_lost: stats.packets_lost,
             jitter: f64::from(stats.jitter_ms) / 1000.0,
             concealed_samples: stats.concealed_samples,
+            concealment_events: stats.concealment_events,
+            fec_packets_received: stats.fec_packets,
+            inserted_samples_for_deceleration: stats.stretched_samples.0,
+            removed_samples_for_acceleration: stats.stretched_samples.1,
             total_samples_received: stats.total_samples,
             jitter_buffer_delay: if played == 0 { 0.0 } else { waited / played as f64 / 1000.0 },
             audio_level: f64::from(stats.level),
@@ -92,6 +108,14 @@ fn outbound_video(peer: &peer::Stats, encoder: &VideoOutStats, bitrate: f64) -> 
         pli_count: sent.pli_count,
         nack_count: sent.nack_count,
         fraction_lost: fraction_lost(&peer.video),
+        quality_limitation_reason: match encoder.limitation {
+            media::Limitation::None if encoder.suspended => Limitation::Bandwidth,
+            media::Limitation::None => Limitation::None,
+            media::Limitation::Bandwidth => Limitation::Bandwidth,
+            media::Limitation::Cpu => Limitation::Cpu,
+        },
+        suspended: encoder.suspended,
+        ..OutboundVideo::default()
     }
 }
 
@@ -102,6 +126,7 @@ fn inbound_video(stats: &VideoInStats, bitrate: f64) -> InboundVideo {
         packets_lost: stats.packets_lost,
         jitter: stats.jitter_ms / 1000.0,
         frames_decoded: stats.frames_decoded,
+        frames_dropped: stats.frames_dropped,
         key_frames_decoded: stats.key_frames_decoded,
         frames_per_second: stats.fps,
         frame_width: stats.width,
@@ -109,5 +134,7 @@ fn inbound_video(stats: &VideoInStats, bitrate: f64) -> InboundVideo {
         freeze_count: stats.freeze_count,
         total_freezes_duration: stats.total_freezes_ms as f64 / 1000.0,
         pli_count: stats.plis,
+        jitter_buffer_delay: stats.jitter_buffer_delay_ms / 1000.0,
+        ..InboundVideo::default()
     }
 }
