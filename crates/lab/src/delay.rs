@@ -13,6 +13,11 @@ pub struct Sighting {
 /// showing. Frames shown again count once; those never seen at the source do not count. The clip must be
 /// longer than any delay: its numbers start again with each loop.
 pub fn delays(source: &[Sighting], shown: &[Sighting]) -> Vec<f64> {
+    delays_with_times(source, shown).into_iter().map(|(_, delay)| delay).collect()
+}
+
+/// As [`delays`], each with when it was shown (Unix time, microseconds).
+pub fn delays_with_times(source: &[Sighting], shown: &[Sighting]) -> Vec<(u64, f64)> {
     let mut delays = Vec::new();
     let mut before = None;
     for sighting in shown {
@@ -20,7 +25,7 @@ pub fn delays(source: &[Sighting], shown: &[Sighting]) -> Vec<f64> {
             continue;
         }
         let last = source.iter().rfind(|s| s.number == sighting.number && s.at_us <= sighting.at_us);
-        delays.extend(last.map(|s| (sighting.at_us - s.at_us) as f64 / 1000.0));
+        delays.extend(last.map(|s| (sighting.at_us, (sighting.at_us - s.at_us) as f64 / 1000.0)));
     }
     delays
 }

@@ -1,6 +1,9 @@
 //! The bench's command line.
 
 #[cfg(target_os = "linux")]
+#[path = "main/bench.rs"]
+mod bench;
+#[cfg(target_os = "linux")]
 #[path = "main/quick.rs"]
 mod quick;
 
@@ -55,6 +58,14 @@ enum What {
     /// Snug to Snug against Chromium to Chromium over the same link: one table, in Markdown. Needs root.
     #[cfg(target_os = "linux")]
     Quick(quick::Args),
+    /// The call-quality bench: Snug and Chromium over bad networks: tables, JSON and plots. Needs root.
+    #[cfg(target_os = "linux")]
+    Bench(bench::Args),
+    /// Write the speech of the bench (wav); needs espeak-ng.
+    Speech {
+        /// Where to.
+        out: PathBuf,
+    },
     /// Send datagrams back to where they come from.
     Echo {
         /// Where to listen.
@@ -83,6 +94,9 @@ fn main() -> Result<()> {
             .with_context(|| format!("{} cannot be written", out.display())),
         #[cfg(target_os = "linux")]
         What::Quick(args) => quick::main(&args),
+        #[cfg(target_os = "linux")]
+        What::Bench(args) => bench::main(&args),
+        What::Speech { out } => lab::speech::write_speech(&out),
         What::Echo { at } => {
             let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}"))?;
             println!("ready");

@@ -17,6 +17,8 @@ pub struct Bin {
     pub sent: u64,
     /// Bytes that came out at the other end.
     pub delivered: u64,
+    /// Packets that the sender gave to the link.
+    pub packets: u32,
     /// Packets lost by chance or dropped by the full queue.
     pub lost: u32,
 }
@@ -48,6 +50,7 @@ impl Trace {
     pub(super) fn sent(&mut self, bytes: usize, now: Instant) {
         if let Some(bin) = self.bin(now) {
             bin.sent += bytes as u64;
+            bin.packets += 1;
         }
     }
 
