@@ -5,6 +5,7 @@ mod analyse;
 mod call;
 pub mod figures;
 pub mod freeze;
+mod guest;
 pub mod quality;
 mod rate;
 mod record;

@@ -4,10 +4,11 @@ use super::analyse::{Direction, Span};
 use super::figures::{Cost, Figures, Series};
 use super::record::{Record, SIZE, Source};
 use super::scenario::{Happening, Scenario};
-use super::{Pair, Stage};
+use super::{Kind, Pair, Stage, guest};
+use crate::ends::chromium::{self, Chromium};
 use crate::ends::server::Server;
 use crate::ends::snug::{self, Snug};
-use crate::ends::unix_us;
+use crate::ends::{PATIENCE, unix_us};
 use crate::link::{Conditions, Host, Link, Step, Way};
 use crate::procs::{CpuTimes, pss_of_tree};
 use anyhow::{Context, Result};
@@ -24,6 +25,7 @@ const ROOM: &str = "bench";
 /// Either program, in its call.
 enum End {
     Snug { snug: Snug, folder: PathBuf },
+    Chromium(Box<Chromium>),
 }
 
 /// What a call gave, for each direction: from the first host, and from the second.
@@ -45,6 +47,8 @@ pub(super) async fn run(stage: &Stage, pair: Pair, scenario: &Scenario, seed: u6
     let mut second = End::start(stage, &link, Host::Second, two, &server.url, folder.path()).await?;
     second.sees_other().await?;
     first.sees_other().await?;
+    first.record().await?;
+    second.record().await?;
     link.play(&steps(scenario, seed));
     tokio::time::sleep(WARM_UP).await;
     let roots = [first.pid()?, second.pid()?];
@@ -125,16 +129,18 @@ async fn happen(_stage: &Stage, link: &Link, scenario: &Scenario) -> Result<()> 
 /// Where to read what an end recorded.
 enum Home {
     Snug { folder: PathBuf, ended_us: u64 },
+    Chromium(Box<guest::Fetched>),
 }
 
 impl Home {
-    fn read(&self) -> Result<Record> {
+    fn read(self) -> Result<Record> {
         match self {
             Self::Snug { folder, ended_us } => {
-                let record = Record::of_snug(folder, *ended_us)?;
+                let record = Record::of_snug(&folder, ended_us)?;
                 std::fs::remove_dir_all(folder)?;
                 Ok(record)
             }
+            Self::Chromium(fetched) => fetched.record(),
         }
     }
 }
@@ -144,12 +150,12 @@ impl End {
         stage: &Stage,
         link: &Link,
         host: Host,
-        kind: super::Kind,
+        kind: Kind,
         url: &str,
         folder: &Path,
     ) -> Result<Self> {
         match kind {
-            super::Kind::Snug => {
+            Kind::Snug => {
                 let folder = folder.join(format!("{host:?}"));
                 std::fs::create_dir(&folder)?;
                 let setting = snug::Setting {
@@ -164,19 +170,36 @@ impl End {
                 };
                 Ok(Self::Snug { snug: Snug::start(link, host, &setting).await?, folder })
             }
-            super::Kind::Chromium => anyhow::bail!("not yet"),
+            Kind::Chromium => {
+                let (clip, voice) = (&*stage.clip, &*stage.voice);
+                let setting = chromium::Setting { url, room: ROOM, clip, voice, script: guest::RECORD_JS };
+                let end = Chromium::open(link, host, &setting).await?;
+                end.page.click("#join").await?;
+                end.page.wait_for("!!snug.room", PATIENCE).await?;
+                Ok(Self::Chromium(Box::new(end)))
+            }
         }
     }
 
     async fn sees_other(&mut self) -> Result<()> {
         match self {
             Self::Snug { snug, .. } => snug.event("first_frame").await.map(drop).context("no picture came"),
+            Self::Chromium(end) => guest::sees_other(end).await,
         }
     }
 
     fn pid(&self) -> Result<u32> {
         match self {
             Self::Snug { snug, .. } => snug.pid(),
+            Self::Chromium(end) => Ok(end.browser.pid()),
+        }
+    }
+
+    /// From now on what is seen and heard is kept; a Snug keeps it always.
+    async fn record(&self) -> Result<()> {
+        match self {
+            Self::Snug { .. } => Ok(()),
+            Self::Chromium(end) => end.page.evaluate("lab.start()").await.map(drop),
         }
     }
 
@@ -187,6 +210,7 @@ impl End {
                 snug.leave().await?;
                 Ok(Home::Snug { folder, ended_us })
             }
+            Self::Chromium(end) => Ok(Home::Chromium(Box::new(guest::fetch(&end).await?))),
         }
     }
 }
