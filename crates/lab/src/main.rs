@@ -10,7 +10,7 @@ mod quick;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use lab::mark::{Clip, Colour, write_clip};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -71,6 +71,19 @@ enum What {
         /// Where to listen.
         at: SocketAddr,
     },
+    /// Give whoever connects as many bytes as they take.
+    Pour {
+        /// Where to listen.
+        at: SocketAddr,
+    },
+    /// Download from a `pour`, and say how many bytes came.
+    Download {
+        /// Where the `pour` listens.
+        from: SocketAddr,
+        /// For so long.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
+    },
     /// Say how many milliseconds datagrams take to an `echo` and back.
     Ping {
         /// Where the `echo` listens.
@@ -101,6 +114,15 @@ fn main() -> Result<()> {
             let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}"))?;
             println!("ready");
             Ok(lab::probe::echo(&socket)?)
+        }
+        What::Pour { at } => {
+            let listener = TcpListener::bind(at).with_context(|| format!("cannot listen at {at}"))?;
+            println!("ready");
+            Ok(lab::probe::pour(&listener)?)
+        }
+        What::Download { from, seconds } => {
+            println!("{}", lab::probe::download(from, Duration::try_from_secs_f64(seconds)?)?);
+            Ok(())
         }
         What::Ping { to, count, patience_ms } => {
             for trip in lab::probe::round_trips(to, count, Duration::from_millis(patience_ms))? {

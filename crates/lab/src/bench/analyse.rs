@@ -70,7 +70,8 @@ impl Direction<'_> {
     /// Of each picture shown in the span: when, seconds, and how long it took, ms.
     fn delays(&self) -> Vec<(f64, f64)> {
         let within = self.to.shown.iter().filter(|shown| self.span.us.contains(&shown.at_us));
-        let sighting = |shown: &super::record::Shown| Some(Sighting { number: shown.number?, at_us: shown.at_us });
+        let sighting =
+            |shown: &super::record::Shown| Some(Sighting { number: shown.number?, at_us: shown.at_us });
         let shown: Vec<_> = within.filter_map(sighting).collect();
         let all = delays_with_times(&filled(&self.from.source), &shown);
         all.into_iter().map(|(at, ms)| (self.span.at(at), ms)).collect()
@@ -138,11 +139,15 @@ impl Direction<'_> {
 
     fn net(&self, sent: &[f64]) -> Net {
         let bins = self.trace.bins(self.span.start, self.end());
-        let waits: Vec<f64> =
-            self.trace.waits(self.span.start, self.end()).map(|(_, wait)| wait.as_secs_f64() * 1000.0).collect();
+        let waits: Vec<f64> = self
+            .trace
+            .waits(self.span.start, self.end())
+            .map(|(_, wait)| wait.as_secs_f64() * 1000.0)
+            .collect();
         let rates = self.scenario.rates().into_iter();
-        let changes: Vec<rate::Change> =
-            rates.filter_map(|(at, rate)| Some(((at * 10.0).round() as usize, rate? as f64 / 1000.0))).collect();
+        let changes: Vec<rate::Change> = rates
+            .filter_map(|(at, rate)| Some(((at * 10.0).round() as usize, rate? as f64 / 1000.0)))
+            .collect();
         let plis = [self.span.us.start, self.span.us.end].map(|at| self.to.stat_at(at).map(|stat| stat.plis));
         let packets = bins.iter().map(|bin| u64::from(bin.packets)).sum::<u64>();
         let lost = bins.iter().map(|bin| u64::from(bin.lost)).sum::<u64>();
@@ -152,6 +157,7 @@ impl Direction<'_> {
             queue_p95_ms: percentile(&waits, 0.95),
             pli_a_second: plis[0].zip(plis[1]).map(|(before, after)| (after - before) / self.span.seconds()),
             used_percent: rate::used_percent(sent, &changes, (ADAPTS.as_secs_f64() * 10.0) as usize),
+            download_kbps: None,
             down_s: rate::down_after(sent, &changes),
             back_s: rate::back_after(sent, &changes),
         }

@@ -4,7 +4,7 @@ use super::analyse::{Direction, Span};
 use super::figures::{Cost, Figures, Series};
 use super::record::{Record, SIZE, Source};
 use super::scenario::{Happening, Scenario};
-use super::{Kind, Pair, Stage, guest};
+use super::{Kind, Pair, Stage, guest, happening};
 use crate::ends::chromium::{self, Chromium};
 use crate::ends::server::Server;
 use crate::ends::snug::{self, Snug};
@@ -12,14 +12,11 @@ use crate::ends::{PATIENCE, unix_us};
 use crate::link::{Conditions, Host, Link, Step, Way};
 use crate::procs::{CpuTimes, pss_of_tree};
 use anyhow::{Context, Result};
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Under the first step's conditions before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(5);
-/// Where the second host moves to.
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 77, 9, 2);
 const ROOM: &str = "bench";
 
 /// Either program, in its call.
@@ -31,9 +28,8 @@ enum End {
 /// What a call gave, for each direction: from the first host, and from the second.
 pub(super) struct Outcome {
     pub(super) directions: [(Figures, Series); 2],
-    /// From the click on Join to the first picture of the other, at whom came second.
-    pub(super) records: [Record; 2],
-    pub(super) span: Span,
+    /// What was heard of each while it was measured, at 48 kHz.
+    pub(super) heard: [Vec<f32>; 2],
 }
 
 /// Makes a call.
@@ -54,7 +50,7 @@ pub(super) async fn run(stage: &Stage, pair: Pair, scenario: &Scenario, seed: u6
     let roots = [first.pid()?, second.pid()?];
     let cpu = || -> Result<_> { Ok([CpuTimes::of_tree(roots[0])?, CpuTimes::of_tree(roots[1])?]) };
     let (start, start_us, before) = (Instant::now(), unix_us(), cpu()?);
-    happen(stage, &link, scenario).await?;
+    let download = happening::start(stage, &link, scenario).await?;
     let span = span(scenario, start, start_us);
     tokio::time::sleep_until((start + scenario.lasts()).into()).await;
     let after = cpu()?;
@@ -70,6 +66,10 @@ pub(super) async fn run(stage: &Stage, pair: Pair, scenario: &Scenario, seed: u6
     let (one, two) = (first.bring_home().await?, second.bring_home().await?);
     let [cost_one, cost_two] = costs;
     let costs = [cost_one?, cost_two?];
+    let download_kbps = match download {
+        Some(download) => Some(download.kbps().await?),
+        None => None,
+    };
     let (clip, scenario) = (stage.clip.clone(), scenario.clone());
     let analyse = move || -> Result<Outcome> {
         let records = [one.read()?, two.read()?];
@@ -79,8 +79,10 @@ pub(super) async fn run(stage: &Stage, pair: Pair, scenario: &Scenario, seed: u6
             Direction { scenario: &scenario, span: &span, from: &records[from], to, trace, cost }
                 .figures(&mut clip)
         };
-        let directions = [direction(0)?, direction(1)?];
-        Ok(Outcome { directions, records, span })
+        let mut directions = [direction(0)?, direction(1)?];
+        directions[0].0.net.download_kbps = download_kbps;
+        let heard = [1, 0].map(|at: usize| records[at].heard_within(&span.us).to_vec());
+        Ok(Outcome { directions, heard })
     };
     tokio::task::spawn_blocking(analyse).await?
 }
@@ -108,21 +110,6 @@ fn span(scenario: &Scenario, start: Instant, start_us: u64) -> Span {
         us: start_us..start_us + lasts.as_micros() as u64,
         mended_us: outage_over.map(micros),
         fresh: scenario.happening == Happening::Move,
-    }
-}
-
-/// Waits for what is to happen beside the schedule, and does it.
-async fn happen(_stage: &Stage, link: &Link, scenario: &Scenario) -> Result<()> {
-    match scenario.happening {
-        Happening::None => Ok(()),
-        Happening::Move => {
-            tokio::time::sleep(scenario.lasts() / 3).await;
-            Ok(link.move_to(Host::Second, ELSEWHERE)?)
-        }
-        Happening::Download => {
-            tokio::time::sleep(scenario.lasts() / 3).await;
-            anyhow::bail!("not yet")
-        }
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Net {
     /// After the worst fall of the rate: seconds until no more was sent than the line takes. `None`: no fall,
     /// or never.
     pub down_s: Option<f64>,
+    /// What a download the same way got.
+    pub download_kbps: Option<f64>,
     /// After the rate's return: seconds until 80 % of what was sent before was sent again.
     pub back_s: Option<f64>,
 }

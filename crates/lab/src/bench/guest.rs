@@ -105,8 +105,10 @@ impl Fetched {
         let source = |entry: &Entry| {
             Some(Sighting { number: entry.number()?, at_us: unix(entry.captured.unwrap_or(entry.at)) })
         };
-        let heard: Vec<f32> =
-            sound.chunks_exact(2).map(|two| f32::from(i16::from_le_bytes([two[0], two[1]])) / 32_768.0).collect();
+        let heard: Vec<f32> = sound
+            .chunks_exact(2)
+            .map(|two| f32::from(i16::from_le_bytes([two[0], two[1]])) / 32_768.0)
+            .collect();
         ensure!(told.rate > 0 && !heard.is_empty(), "the page heard nothing");
         let mut looks = Vec::new();
         for (about, luma) in told.looks.iter().zip(lumas) {

@@ -23,7 +23,8 @@ pub(super) fn down_after(sent: &[f64], changes: &[Change]) -> Option<f64> {
     for (index, pair) in falls {
         let (at, rate) = pair[1];
         let until = changes.get(index + 2).map_or(sent.len(), |next| next.0);
-        let kept = (at..until).find(|from| over_a_second(sent, *from).is_some_and(|now| now <= rate * KEPT))?;
+        let kept = (at..until.saturating_sub(SECOND - 1))
+            .find(|from| over_a_second(sent, *from).is_some_and(|now| now <= rate * KEPT))?;
         worst = Some(worst.unwrap_or(0.0).max((kept - at) as f64 / 10.0));
     }
     worst
@@ -73,7 +74,8 @@ mod tests {
         assert_eq!(down_after(&sent(0, 0), &CHANGES), Some(0.0));
         // A tenth of 2000 among nine of 450 makes 605: too much.
         assert_eq!(down_after(&sent(15, 0), &CHANGES), Some(1.5));
-        assert_eq!(down_after(&sent(95, 0), &CHANGES), Some(9.5));
+        assert_eq!(down_after(&sent(90, 0), &CHANGES), Some(9.0));
+        assert_eq!(down_after(&sent(95, 0), &CHANGES), None, "no whole second was left");
         assert_eq!(down_after(&vec![2000.0; 400], &CHANGES), None);
         assert_eq!(down_after(&sent(0, 0), &CHANGES[..1]), None);
     }

@@ -10,6 +10,7 @@ use media::I420;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 /// The size at which pictures are compared: that of the clip.
@@ -87,6 +88,15 @@ impl Record {
             record.stats.extend(stat(&line));
         }
         Ok(record)
+    }
+
+    /// What was heard in a span of time.
+    pub(super) fn heard_within(&self, span: &Range<u64>) -> &[f32] {
+        let index = |us: u64| {
+            let samples = us.saturating_sub(self.heard_from_us) * u64::from(RATE) / 1_000_000;
+            (samples as usize).min(self.heard.len())
+        };
+        &self.heard[index(span.start)..index(span.end)]
     }
 
     /// The counters at a moment: those told last before it.
@@ -199,7 +209,13 @@ mod tests {
         assert_eq!(stat(&json!({"time": 1.5, "participants": [{"name": "Ben"}]})), None);
         let ben = json!({"inboundAudio": {"concealedSamples": 480, "totalSamplesReceived": 48000},
             "inboundVideo": {"pliCount": 2}, "outboundVideo": {"targetBitrate": 500_000.0}});
-        let wanted = Stat { at_us: 1_500_000, concealed: 480.0, samples: 48_000.0, plis: 2.0, target_kbps: Some(500.0) };
+        let wanted = Stat {
+            at_us: 1_500_000,
+            concealed: 480.0,
+            samples: 48_000.0,
+            plis: 2.0,
+            target_kbps: Some(500.0),
+        };
         assert_eq!(stat(&json!({"time": 1.5, "participants": [ben]})), Some(wanted));
     }
 

@@ -197,7 +197,8 @@ fn far_ones() -> Vec<Scenario> {
 }
 
 fn changing() -> Vec<Scenario> {
-    let scenario = |name, title, steps, floors| Scenario { name, title, steps, happening: Happening::None, floors };
+    let scenario =
+        |name, title, steps, floors| Scenario { name, title, steps, happening: Happening::None, floors };
     let thirds = vec![(10.0, near()), (10.0, bursts(0.3)), (10.0, near())];
     let stairs = [2000, 500, 250, 125, 50].map(|rate| (9.0, line(rate))).to_vec();
     let dip = vec![(12.0, line(2500)), (12.0, line(500)), (18.0, line(2500))];

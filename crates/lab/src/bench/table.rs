@@ -2,8 +2,8 @@
 
 use super::figures::Figures;
 use super::scenario::Scenario;
-use super::{Entry, Kind};
-use crate::delay::percentile;
+use super::{Entry, Kind, Report};
+use crate::delay::{median, percentile};
 use std::fmt::Write;
 
 /// A figure of the table.
@@ -35,7 +35,7 @@ impl Aim {
     }
 }
 
-const ROWS: [Row; 18] = [
+const ROWS: [Row; 19] = [
     row("frames a second", 1, |f| Some(f.picture.frames_per_second), Aim::None),
     row("freezes", 1, |f| Some(f64::from(f.picture.freezes.count)), Aim::None),
     row("frozen, %", 2, |f| Some(f.frozen_percent()), Aim::AtMost(1.0)),
@@ -48,6 +48,7 @@ const ROWS: [Row; 18] = [
     row("concealed, %", 2, |f| f.sound.concealed_percent, Aim::None),
     row("sent, kb/s", 0, |f| Some(f.net.sent_kbps), Aim::None),
     row("queue p95, ms", 0, |f| f.net.queue_p95_ms, Aim::None),
+    row("the download got, kb/s", 0, |f| f.net.download_kbps, Aim::None),
     row("PLI a second", 2, |f| f.net.pli_a_second, Aim::None),
     row("down to the line after, s", 1, |f| f.net.down_s, Aim::None),
     row("back to 80 % after, s", 1, |f| f.net.back_s, Aim::AtMost(0.5)),
@@ -70,8 +71,12 @@ const COLUMNS: [(Kind, Kind); 4] = [
 /// A table for each scenario that was run. In brackets the least and the most, where there were several runs
 /// or directions. Snug's column is marked where the aim against Chromium is met or missed; the
 /// absolute floors stand below.
-pub fn markdown(scenarios: &[Scenario], entries: &[Entry]) -> String {
+pub fn markdown(scenarios: &[Scenario], report: &Report) -> String {
     let mut text = String::new();
+    let entries = &report.entries;
+    if let Some(why) = &report.no_pesq {
+        let _ = writeln!(text, "No PESQ: {why}.\n");
+    }
     for scenario in scenarios {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "### {}: {}\n", scenario.name, scenario.title);
@@ -97,7 +102,7 @@ fn table(text: &mut String, entries: &[&Entry]) {
         if cells.iter().all(Vec::is_empty) {
             continue;
         }
-        let medians = [COLUMNS[0], COLUMNS[1]].map(|column| percentile(&values(entries, column, value), 0.5));
+        let medians = [COLUMNS[0], COLUMNS[1]].map(|column| median(&values(entries, column, value)));
         let verdict = match medians {
             [Some(snug), Some(chromium)] => aim.holds(snug, chromium).map_or("", told),
             _ => "",
@@ -114,9 +119,10 @@ fn told(met: bool) -> &'static str {
 
 fn cell(values: &[f64], digits: usize) -> String {
     let at = |part| percentile(values, part).map(|value| format!("{value:.digits$}"));
-    match (at(0.5), at(0.0), at(1.0)) {
-        (Some(median), Some(least), Some(most)) if values.len() > 1 => format!("{median} ({least}–{most})"),
-        (Some(median), ..) => median,
+    let middle = median(values).map(|value| format!("{value:.digits$}"));
+    match (middle, at(0.0), at(1.0)) {
+        (Some(middle), Some(least), Some(most)) if values.len() > 1 => format!("{middle} ({least}–{most})"),
+        (Some(middle), ..) => middle,
         _ => "–".into(),
     }
 }
@@ -129,7 +135,7 @@ fn floors(text: &mut String, scenario: &Scenario, entries: &[&Entry]) {
         if ours.is_empty() {
             continue;
         }
-        let held = percentile(&figures, 0.5).is_some_and(|median| floor.bound.holds(median));
+        let held = median(&figures).is_some_and(|median| floor.bound.holds(median));
         let digits = floor.digits;
         let _ = writeln!(
             text,

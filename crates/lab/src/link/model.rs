@@ -6,10 +6,10 @@
 mod trace;
 mod way;
 
-pub use trace::{BIN, Bin, Trace};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 use trace::Books;
+pub use trace::{BIN, Bin, Trace};
 use way::{Chance, Luck};
 pub use way::{Loss, Way};
 

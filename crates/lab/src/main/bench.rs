@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use lab::bench::scenario::{Scenario, all};
-use lab::bench::{Pair, Plan, Programs, markdown, run};
+use lab::bench::{Pair, Plan, Programs, markdown, run, svg};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -50,14 +50,21 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         programs: Programs {
             snug: program(&args.snug, "snug"),
             server: program(&args.snug_server, "snug-server"),
+            lab: std::env::current_exe()?,
         },
+        pesq: Some(beside.parent().unwrap_or(beside).join("lab-pesq")),
     };
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let entries = runtime.block_on(run(&plan))?;
-    let table = markdown(&plan.scenarios, &entries);
-    std::fs::write(args.out.join("bench.json"), serde_json::to_string(&entries)?)?;
+    let report = runtime.block_on(run(&plan))?;
+    let table = markdown(&plan.scenarios, &report);
+    std::fs::write(args.out.join("bench.json"), serde_json::to_string(&report)?)?;
     std::fs::write(args.out.join("bench.md"), &table)?;
+    for scenario in &plan.scenarios {
+        if let Some(picture) = svg(scenario, &report.entries) {
+            std::fs::write(args.out.join(format!("{}.svg", scenario.name)), picture)?;
+        }
+    }
     print!("{table}");
     Ok(())
 }

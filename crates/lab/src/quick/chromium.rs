@@ -2,9 +2,9 @@
 
 use super::{Figures, Seen, Stage};
 use crate::delay::{Sighting, delays, filled, percentile};
+use crate::ends::PATIENCE;
 use crate::ends::chromium::{Chromium, Setting};
 use crate::ends::server::Server;
-use crate::ends::PATIENCE;
 use crate::link::Host;
 use crate::mark::MARK_JS;
 use anyhow::{Context, Result};
@@ -94,8 +94,7 @@ pub(super) async fn call(stage: &Stage) -> Result<Figures> {
 
 async fn open(stage: &Stage, url: &str, host: Host) -> Result<Chromium> {
     let script = format!("{MARK_JS}\n{WATCH_JS}");
-    let setting =
-        Setting { url, room: "quick", clip: &stage.clip, voice: &stage.voice, script: &script };
+    let setting = Setting { url, room: "quick", clip: &stage.clip, voice: &stage.voice, script: &script };
     Chromium::open(&stage.link, host, &setting).await
 }
 

@@ -7,7 +7,13 @@ type Arrival = (u32, Duration);
 
 /// Sends 1000 bytes each `gap`, changing the way where `changes` says so (after so many packets), and gives
 /// what arrived, in that order.
-fn run_with(way: Way, seed: u64, packets: u32, gap: Duration, changes: &[(u32, Way)]) -> (Vec<Arrival>, Pipe) {
+fn run_with(
+    way: Way,
+    seed: u64,
+    packets: u32,
+    gap: Duration,
+    changes: &[(u32, Way)],
+) -> (Vec<Arrival>, Pipe) {
     let start = Instant::now();
     let mut pipe = Pipe::new(way, seed, start);
     let mut arrived = Vec::new();
@@ -149,8 +155,7 @@ fn a_line_given_more_room_catches_up() {
 #[test]
 fn nothing_passes_in_an_outage() {
     let out = Way { outage: true, ..Way::default() };
-    let (arrived, pipe) =
-        run_with(Way::delay(MS), 1, 300, MS, &[(100, out), (200, Way::delay(MS))]);
+    let (arrived, pipe) = run_with(Way::delay(MS), 1, 300, MS, &[(100, out), (200, Way::delay(MS))]);
     assert_eq!((arrived.len(), pipe.counts().lost), (200, 100));
     assert!(arrived.iter().all(|(number, _)| !(100..200).contains(number)));
 }

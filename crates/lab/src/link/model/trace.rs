@@ -80,7 +80,8 @@ impl Trace {
 
     /// Each bin of a span of time, those without packets too.
     pub fn bins(&self, from: Instant, to: Instant) -> Vec<Bin> {
-        let index = |at: Instant| (at.saturating_duration_since(self.start).as_nanos() / BIN.as_nanos()) as usize;
+        let index =
+            |at: Instant| (at.saturating_duration_since(self.start).as_nanos() / BIN.as_nanos()) as usize;
         (index(from)..index(to).min(MOST_BINS))
             .map(|index| self.bins.get(index).copied().unwrap_or_default())
             .collect()
