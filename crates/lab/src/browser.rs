@@ -9,6 +9,7 @@ mod page;
 mod pipe;
 mod process;
 
+pub(crate) use page::base64;
 pub use page::{Metrics, Page};
 
 use anyhow::{Context, Result};

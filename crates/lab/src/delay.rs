@@ -13,6 +13,11 @@ pub struct Sighting {
 /// showing. Frames shown again count once; those never seen at the source do not count. The clip must be
 /// longer than any delay: its numbers start again with each loop.
 pub fn delays(source: &[Sighting], shown: &[Sighting]) -> Vec<f64> {
+    delays_with_times(source, shown).into_iter().map(|(_, delay)| delay).collect()
+}
+
+/// As [`delays`], each with when it was shown (Unix time, microseconds).
+pub fn delays_with_times(source: &[Sighting], shown: &[Sighting]) -> Vec<(u64, f64)> {
     let mut delays = Vec::new();
     let mut before = None;
     for sighting in shown {
@@ -20,7 +25,7 @@ pub fn delays(source: &[Sighting], shown: &[Sighting]) -> Vec<f64> {
             continue;
         }
         let last = source.iter().rfind(|s| s.number == sighting.number && s.at_us <= sighting.at_us);
-        delays.extend(last.map(|s| (sighting.at_us - s.at_us) as f64 / 1000.0));
+        delays.extend(last.map(|s| (sighting.at_us, (sighting.at_us - s.at_us) as f64 / 1000.0)));
     }
     delays
 }
@@ -57,6 +62,14 @@ pub fn percentile(values: &[f64], part: f64) -> Option<f64> {
     sorted.get((part * last as f64).round() as usize).copied()
 }
 
+/// The middle of the values, or the mean of the two in the middle; `None` of nothing.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    Some(f64::midpoint(*sorted.get(last / 2)?, *sorted.get(last.div_ceil(2))?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +98,8 @@ mod tests {
         let values: Vec<f64> = (0..=100).rev().map(f64::from).collect();
         assert_eq!((percentile(&values, 0.5), percentile(&values, 0.95)), (Some(50.0), Some(95.0)));
         assert_eq!(percentile(&[], 0.5), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
     }
 }

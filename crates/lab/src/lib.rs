@@ -10,8 +10,12 @@
 //! Threads: "link" carries packets and "browser stderr" keeps what a browser complains of; the handle of
 //! each joins it when dropped.
 
+#[cfg(target_os = "linux")]
+pub mod bench;
 pub mod browser;
 pub mod delay;
+#[cfg(target_os = "linux")]
+mod ends;
 #[cfg(target_os = "linux")]
 pub mod link;
 pub mod mark;
@@ -21,5 +25,6 @@ pub mod procs;
 #[cfg(target_os = "linux")]
 pub mod quick;
 mod scene;
+pub mod speech;
 pub mod tone;
 pub mod y4m;

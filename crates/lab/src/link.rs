@@ -12,11 +12,12 @@ mod netns;
 mod sys;
 
 use driver::Driver;
-pub use model::{Counts, Loss, Way};
+pub use model::{BIN, Bin, Counts, Loss, Trace, Way};
 use netns::Namespace;
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Why there is no link.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,15 @@ impl Conditions {
     pub fn both(way: Way) -> Self {
         Self { there: way.clone(), back: way, seed: 1 }
     }
+}
+
+/// A part of a schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// For how long.
+    pub lasts: Duration,
+    /// What holds; the seed is that of the link.
+    pub conditions: Conditions,
 }
 
 /// One of the two hosts.
@@ -108,9 +118,29 @@ impl Link {
         Ok(Self { driver, hosts: [first, second] })
     }
 
-    /// Changes what the link does, from now on; packets under way keep their time.
+    /// Changes what the link does, from now on, and ends a schedule. Packets under way keep their time, those
+    /// queued stay queued.
     pub fn set(&self, conditions: Conditions) {
         self.driver.set(conditions);
+    }
+
+    /// Plays a schedule from now on; the conditions of its last step stay.
+    pub fn play(&self, steps: &[Step]) {
+        self.driver.play(steps);
+    }
+
+    /// What was sent and arrived when, there and back.
+    pub fn traces(&self) -> [Trace; 2] {
+        self.driver.traces()
+    }
+
+    /// Gives a host another address in place of the one it has, as when it moves to another network.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn move_to(&self, host: Host, address: Ipv4Addr) -> Result<(), LinkError> {
+        let namespace = &self.hosts[host as usize];
+        namespace.replace_address(address)
     }
 
     /// What was sent and lost so far, there and back.
@@ -120,10 +150,7 @@ impl Link {
 
     /// The name of a host's namespace, as `ip netns` takes it.
     pub fn namespace(&self, host: Host) -> &str {
-        match host {
-            Host::First => self.hosts[0].name(),
-            Host::Second => self.hosts[1].name(),
-        }
+        self.hosts[host as usize].name()
     }
 
     /// A command that will run in a host; the process id of what is started is the program's own.

@@ -1,13 +1,16 @@
 //! The bench's command line.
 
 #[cfg(target_os = "linux")]
+#[path = "main/bench.rs"]
+mod bench;
+#[cfg(target_os = "linux")]
 #[path = "main/quick.rs"]
 mod quick;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use lab::mark::{Clip, Colour, write_clip};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,10 +58,31 @@ enum What {
     /// Snug to Snug against Chromium to Chromium over the same link: one table, in Markdown. Needs root.
     #[cfg(target_os = "linux")]
     Quick(quick::Args),
+    /// The call-quality bench: Snug and Chromium over bad networks: tables, JSON and plots. Needs root.
+    #[cfg(target_os = "linux")]
+    Bench(bench::Args),
+    /// Write the speech of the bench (wav); needs espeak-ng.
+    Speech {
+        /// Where to.
+        out: PathBuf,
+    },
     /// Send datagrams back to where they come from.
     Echo {
         /// Where to listen.
         at: SocketAddr,
+    },
+    /// Give whoever connects as many bytes as they take.
+    Pour {
+        /// Where to listen.
+        at: SocketAddr,
+    },
+    /// Download from a `pour`, and say how many bytes came.
+    Download {
+        /// Where the `pour` listens.
+        from: SocketAddr,
+        /// For so long.
+        #[arg(long, default_value_t = 10.0)]
+        seconds: f64,
     },
     /// Say how many milliseconds datagrams take to an `echo` and back.
     Ping {
@@ -83,10 +107,22 @@ fn main() -> Result<()> {
             .with_context(|| format!("{} cannot be written", out.display())),
         #[cfg(target_os = "linux")]
         What::Quick(args) => quick::main(&args),
+        #[cfg(target_os = "linux")]
+        What::Bench(args) => bench::main(&args),
+        What::Speech { out } => lab::speech::write_speech(&out),
         What::Echo { at } => {
             let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}"))?;
             println!("ready");
             Ok(lab::probe::echo(&socket)?)
+        }
+        What::Pour { at } => {
+            let listener = TcpListener::bind(at).with_context(|| format!("cannot listen at {at}"))?;
+            println!("ready");
+            Ok(lab::probe::pour(&listener)?)
+        }
+        What::Download { from, seconds } => {
+            println!("{}", lab::probe::download(from, Duration::try_from_secs_f64(seconds)?)?);
+            Ok(())
         }
         What::Ping { to, count, patience_ms } => {
             for trip in lab::probe::round_trips(to, count, Duration::from_millis(patience_ms))? {

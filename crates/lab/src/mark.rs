@@ -163,9 +163,21 @@ pub fn read_mark(picture: &I420) -> Option<Mark> {
         return None;
     }
     let [y, u, v] = picture.planes();
-    let luma = |(column, row): (u32, u32)| mean(y, size, column..column + 1, row);
-    let white = WHITES.map(luma).into_iter().fold(f32::MAX, f32::min);
-    let black = BLACKS.map(luma).into_iter().fold(f32::MIN, f32::max);
+    let number = number_of_cells(|(column, row)| mean(y, size, column..column + 1, row))?;
+    let chroma_size = (picture.chroma_width(), picture.chroma_height());
+    let field = [u, v]
+        .map(|plane| mean(plane, chroma_size, FIELD, 0) / 2.0 + mean(plane, chroma_size, FIELD, 1) / 2.0);
+    let colour = nearest(field)?;
+    Some(Mark { number, colour })
+}
+
+/// Columns and rows of the cells that hold a number.
+pub(crate) const CELLS: (u32, u32) = (18, 2);
+
+/// Reads a number from the mean luma of each cell, named by its column and row.
+pub(crate) fn number_of_cells(luma: impl Fn((u32, u32)) -> f32) -> Option<u32> {
+    let white = WHITES.map(&luma).into_iter().fold(f32::MAX, f32::min);
+    let black = BLACKS.map(&luma).into_iter().fold(f32::MIN, f32::max);
     let contrast = white - black;
     if contrast < LEAST_CONTRAST {
         return None;
@@ -179,11 +191,7 @@ pub fn read_mark(picture: &I420) -> Option<Mark> {
         word |= u32::from(off_middle > 0.0) << i;
     }
     let number = word >> 8;
-    let chroma_size = (picture.chroma_width(), picture.chroma_height());
-    let field = [u, v]
-        .map(|plane| mean(plane, chroma_size, FIELD, 0) / 2.0 + mean(plane, chroma_size, FIELD, 1) / 2.0);
-    let colour = nearest(field)?;
-    (checksum(number) == word & 0xff).then_some(Mark { number, colour })
+    (checksum(number) == word & 0xff).then_some(number)
 }
 
 fn nearest(field: [f32; 2]) -> Option<Colour> {

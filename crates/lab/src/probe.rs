@@ -1,7 +1,7 @@
-//! The simplest measure of a link: datagrams that come back.
+//! The simplest measures of a link: datagrams that come back, and a download.
 
-use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// Sends each datagram back to where it came from, for ever.
@@ -44,5 +44,54 @@ fn round_trip(socket: &UdpSocket, number: u64, patience: Duration) -> io::Result
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Gives whoever connects as many bytes as they take, one after another, for ever.
+///
+/// # Errors
+/// What the socket says.
+pub fn pour(listener: &TcpListener) -> io::Result<()> {
+    loop {
+        let (mut stream, _) = listener.accept()?;
+        // They hang up when they have enough.
+        while stream.write_all(&[0x5a; 16_384]).is_ok() {}
+    }
+}
+
+/// Downloads from a [`pour`] for so long; how many bytes came.
+///
+/// # Errors
+/// What the socket says.
+pub fn download(from: SocketAddr, lasts: Duration) -> io::Result<u64> {
+    let start = Instant::now();
+    let mut stream = TcpStream::connect_timeout(&from, Duration::from_secs(10))?;
+    let (mut buffer, mut bytes) = ([0; 16_384], 0);
+    while let Some(left) = lasts.checked_sub(start.elapsed()).filter(|left| !left.is_zero()) {
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => bytes += read as u64,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_download_takes_as_long_as_it_shall() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        // It waits for the next to come until the test's process ends.
+        drop(std::thread::Builder::new().name("pour".into()).spawn(move || pour(&listener)).unwrap());
+        let start = Instant::now();
+        assert!(download(at, Duration::from_millis(200)).unwrap() > 100_000);
+        assert!(start.elapsed() >= Duration::from_millis(200));
+        assert!(download(at, Duration::from_millis(50)).unwrap() > 10_000, "the next one is served too");
     }
 }

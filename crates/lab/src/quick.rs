@@ -2,19 +2,18 @@
 //! table from one run.
 
 mod chromium;
-mod server;
 mod snug;
 mod table;
 
 use crate::delay::percentile;
-use crate::link::{Conditions, Counts, Host, Link, Way};
+use crate::link::{Conditions, Counts, Link, Way};
 use crate::mark::{Clip, Colour, write_clip};
 use crate::procs::{CpuTimes, count_of_tree, pss_of_tree};
 use crate::tone::write_wav;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 pub use table::{Report, markdown};
 
 /// What is measured, and for how long.
@@ -182,11 +181,4 @@ impl Stage {
             processes: cost.processes,
         })
     }
-}
-
-/// The host at which the room's server runs: that of whom is there first.
-const SERVER_HOST: Host = Host::First;
-
-fn unix_us() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_micros() as u64)
 }

@@ -153,7 +153,7 @@ impl Page {
 }
 
 /// The bytes of a base64 text; none where it is not one.
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let (mut bits, mut held) = (0_u32, 0_u32);
     for letter in text.trim_end_matches('=').bytes() {

@@ -1,42 +1,20 @@
 //! One direction of the link. Pure: time comes in as an argument, chance from a seed.
+//!
+//! A packet waits in the queue, is on the line for as long as the rate says, and is then under way for the
+//! delay. When the rate changes, what is queued stays queued and leaves at the new rate.
 
-use std::collections::BTreeMap;
+mod trace;
+mod way;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
+use trace::Books;
+pub use trace::{BIN, Bin, Trace};
+use way::{Chance, Luck};
+pub use way::{Loss, Way};
 
-/// No more packets than this are under way in one direction, whatever the delay.
+/// No more packets than this are queued or under way in one direction, whatever the delay.
 const MOST_UNDER_WAY: usize = 8192;
-
-/// Which packets are lost on the way.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Loss {
-    /// None.
-    #[default]
-    None,
-    /// Each with this chance, 0 to 1, whatever came before.
-    Random(f64),
-}
-
-/// What one direction does to packets. The default lets all pass at once.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Way {
-    /// How long a packet takes once it is on the line.
-    pub delay: Duration,
-    /// Up to so much more, evenly spread; packets keep their order.
-    pub jitter: Duration,
-    /// Which are lost.
-    pub loss: Loss,
-    /// Bits a second that the line takes (of IP packets); `None`: any number.
-    pub rate: Option<u64>,
-    /// With a rate: a packet that would wait longer than this to get on the line is dropped.
-    pub queue: Duration,
-}
-
-impl Way {
-    /// A fixed delay and nothing else.
-    pub fn delay(delay: Duration) -> Self {
-        Self { delay, ..Self::default() }
-    }
-}
 
 /// What happened to the packets so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,180 +23,198 @@ pub struct Counts {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Lost by chance.
+    /// Lost by chance or in an outage.
     pub lost: u64,
     /// Dropped because the queue was full.
     pub dropped: u64,
+    /// Arrived once more.
+    pub duplicated: u64,
 }
 
-/// Splitmix64: written out here, because a generator that changed with a crate's version would change every
-/// run with the same seed.
-#[derive(Clone, Debug)]
-struct Chance(u64);
-
-impl Chance {
-    /// From 0 up to 1.
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
+/// Waits to get on the line.
+#[derive(Debug)]
+struct Queued {
+    packet: Vec<u8>,
+    luck: Luck,
+    since: Instant,
 }
 
 /// Packets on their way in one direction.
 ///
-/// overflow: past the queue's limit, or past 8192 packets under way, the newest is dropped and counted.
+/// overflow: past the queue's limit, or past 8192 packets queued and under way, the newest is dropped and
+/// counted.
 #[derive(Debug)]
 pub struct Pipe {
     way: Way,
     chance: Chance,
-    /// When the line has sent all that was given to it.
-    line_free: Option<Instant>,
+    burst: bool,
+    queue: VecDeque<Queued>,
+    queued_bytes: usize,
+    /// Bits of the queue's first that are not on the line yet, once it has begun.
+    begun: Option<f64>,
+    /// Until when the line has been followed.
+    line_at: Instant,
     last_due: Option<Instant>,
     /// By time due, then by order of coming.
     under_way: BTreeMap<(Instant, u64), Vec<u8>>,
-    counts: Counts,
+    number: u64,
+    books: Books,
 }
 
 impl Pipe {
     /// An empty pipe.
-    pub fn new(way: Way, seed: u64) -> Self {
+    pub fn new(way: Way, seed: u64, now: Instant) -> Self {
         Self {
             way,
             chance: Chance(seed),
-            line_free: None,
+            burst: false,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            begun: None,
+            line_at: now,
             last_due: None,
             under_way: BTreeMap::new(),
-            counts: Counts::default(),
+            number: 0,
+            books: Books { counts: Counts::default(), trace: Trace::new(now) },
         }
     }
 
-    /// From now on packets fare so; those under way keep their time.
-    pub fn set(&mut self, way: Way) {
+    /// From now on packets fare so; those under way keep their time, those queued stay queued.
+    pub fn set(&mut self, way: Way, now: Instant) {
+        self.follow_line(now);
         self.way = way;
+        self.follow_line(now);
     }
 
     /// What happened so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        self.books.counts
+    }
+
+    /// What happened when.
+    pub fn trace(&self) -> &Trace {
+        &self.books.trace
     }
 
     /// Takes a packet.
     pub fn push(&mut self, packet: Vec<u8>, now: Instant) {
-        self.counts.packets += 1;
-        self.counts.bytes += packet.len() as u64;
-        // Both are drawn for each packet, so that a change of one setting does not shift the other's luck.
-        let (loss, jitter) = (self.chance.next(), self.chance.next());
-        if self.under_way.len() >= MOST_UNDER_WAY {
-            self.counts.dropped += 1;
-            return;
+        self.follow_line(now);
+        self.books.counts.packets += 1;
+        self.books.counts.bytes += packet.len() as u64;
+        self.books.trace.sent(packet.len(), now);
+        let luck = Luck::draw(&mut self.chance);
+        if self.way.outage {
+            self.books.lost(now);
+        } else if self.queue.len() + self.under_way.len() >= MOST_UNDER_WAY || self.wait() > self.way.queue {
+            self.books.dropped(now);
+        } else {
+            self.queued_bytes += packet.len();
+            self.queue.push_back(Queued { packet, luck, since: now });
+            self.follow_line(now);
         }
-        let Some(sent) = self.through_line(packet.len(), now) else {
-            self.counts.dropped += 1;
-            return;
+    }
+
+    /// How long a packet that came now would wait to get on the line.
+    fn wait(&self) -> Duration {
+        let Some(rate) = self.way.rate else { return Duration::ZERO };
+        let gone = match (self.begun, self.queue.front()) {
+            (Some(left), Some(first)) => first.packet.len() as f64 * 8.0 - left,
+            _ => 0.0,
         };
-        // A lost packet was on the line all the same: it is lost after it.
-        if matches!(self.way.loss, Loss::Random(chance) if loss < chance) {
-            self.counts.lost += 1;
+        seconds((self.queued_bytes as f64 * 8.0 - gone) / rate.max(1) as f64)
+    }
+
+    /// Lets the line send what it can until `now`.
+    fn follow_line(&mut self, now: Instant) {
+        while let Some(done) = self.line_done() {
+            if done > now {
+                break;
+            }
+            let Some(Queued { packet, luck, since }) = self.queue.pop_front() else { break };
+            if let Some(rate) = self.way.rate {
+                let on_line = seconds(packet.len() as f64 * 8.0 / rate.max(1) as f64);
+                let began = done.checked_sub(on_line).unwrap_or(since).max(since);
+                self.books.trace.waited(began - since, done);
+            }
+            self.queued_bytes -= packet.len();
+            self.begun = None;
+            self.line_at = done;
+            self.send_off(packet, luck, done);
+        }
+        self.account(now);
+    }
+
+    /// Writes down how much of the first packet is on the line by `now`, for the rate may change.
+    fn account(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.line_at).as_secs_f64();
+        if let (Some(rate), Some(first)) = (self.way.rate, self.queue.front()) {
+            let left = self.begun.unwrap_or(first.packet.len() as f64 * 8.0);
+            self.begun = Some((left - passed * rate as f64).max(0.0));
+        }
+        self.line_at = self.line_at.max(now);
+    }
+
+    /// When the queue's first will have been sent.
+    fn line_done(&self) -> Option<Instant> {
+        let first = self.queue.front()?;
+        let start = self.line_at.max(first.since);
+        let Some(rate) = self.way.rate else { return Some(start) };
+        let left = self.begun.unwrap_or(first.packet.len() as f64 * 8.0);
+        Some(start + seconds(left / rate.max(1) as f64))
+    }
+
+    /// A packet has left the line.
+    fn send_off(&mut self, packet: Vec<u8>, luck: Luck, sent: Instant) {
+        // It is lost only here: a lost packet was on the line all the same.
+        if self.way.loss.takes(luck.loss, &mut self.burst) {
+            self.books.lost(sent);
             return;
         }
-        let due = sent + self.way.delay + self.way.jitter.mul_f64(jitter);
-        let due = self.last_due.map_or(due, |last| due.max(last));
-        self.last_due = Some(due);
-        self.under_way.insert((due, self.counts.packets), packet);
-    }
-
-    /// When the line has sent a packet of so many bytes; `None` when the queue is full.
-    fn through_line(&mut self, bytes: usize, now: Instant) -> Option<Instant> {
-        let Some(rate) = self.way.rate else { return Some(now) };
-        let start = self.line_free.map_or(now, |free| free.max(now));
-        if start - now > self.way.queue {
-            return None;
+        let mut due = sent + self.way.delay + self.way.jitter.mul_f64(luck.jitter);
+        if !self.way.overtaking {
+            due = self.last_due.map_or(due, |last| due.max(last));
         }
-        let done = start + Duration::from_secs_f64(bytes as f64 * 8.0 / rate.max(1) as f64);
-        self.line_free = Some(done);
-        Some(done)
+        if luck.reorder < self.way.reorder {
+            due += self.way.held.mul_f64(luck.held);
+        } else {
+            self.last_due = Some(self.last_due.map_or(due, |last| due.max(last)));
+        }
+        if luck.duplicate < self.way.duplicate && self.under_way.len() < MOST_UNDER_WAY {
+            self.books.counts.duplicated += 1;
+            self.schedule(packet.clone(), due);
+        }
+        self.schedule(packet, due);
     }
 
-    /// When the next packet arrives, if any is under way.
+    fn schedule(&mut self, packet: Vec<u8>, due: Instant) {
+        self.number += 1;
+        self.under_way.insert((due, self.number), packet);
+    }
+
+    /// When there is something to do next: a packet arrives, or leaves the line.
     pub fn next_due(&self) -> Option<Instant> {
-        self.under_way.first_key_value().map(|((due, _), _)| *due)
+        let arrives = self.under_way.first_key_value().map(|((due, _), _)| *due);
+        [arrives, self.line_done()].into_iter().flatten().min()
     }
 
     /// A packet that has arrived by `now`.
     pub fn pop(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.follow_line(now);
         let first = self.under_way.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+        if first.key().0 > now {
+            return None;
+        }
+        let packet = first.remove();
+        self.books.trace.delivered(packet.len(), now);
+        Some(packet)
     }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    // A rate of next to nothing would give more than a Duration holds.
+    Duration::try_from_secs_f64(seconds.clamp(0.0, 1e6)).unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    /// Sends 1000 bytes each `gap`, and gives for each packet that arrived its number and time under way.
-    fn run(way: Way, seed: u64, packets: u32, gap: Duration) -> (Vec<(u32, Duration)>, Counts) {
-        let start = Instant::now();
-        let mut pipe = Pipe::new(way, seed);
-        let mut arrived = Vec::new();
-        for number in 0..packets {
-            let now = start + gap * number;
-            let mut packet = vec![0; 1000];
-            packet[..4].copy_from_slice(&number.to_be_bytes());
-            pipe.push(packet, now);
-        }
-        while let Some(due) = pipe.next_due() {
-            assert!(pipe.pop(due - Duration::from_nanos(1)).is_none(), "nothing comes before its time");
-            let packet = pipe.pop(due).unwrap();
-            let number = u32::from_be_bytes([packet[0], packet[1], packet[2], packet[3]]);
-            arrived.push((number, due - (start + gap * number)));
-        }
-        (arrived, pipe.counts())
-    }
-
-    #[test]
-    fn a_fixed_delay_is_exact() {
-        let (arrived, counts) = run(Way::delay(20 * MS), 1, 100, MS);
-        assert!(arrived.iter().all(|(_, took)| *took == 20 * MS));
-        assert_eq!((arrived.len(), counts.packets, counts.bytes, counts.lost), (100, 100, 100_000, 0));
-    }
-
-    #[test]
-    fn loss_is_as_often_as_said_and_the_same_for_a_seed() {
-        let way = Way { loss: Loss::Random(0.1), ..Way::default() };
-        let (first, counts) = run(way.clone(), 5, 10_000, MS);
-        assert!((900..1100).contains(&counts.lost), "{} lost", counts.lost);
-        assert_eq!(first, run(way.clone(), 5, 10_000, MS).0);
-        assert_ne!(first, run(way, 6, 10_000, MS).0);
-    }
-
-    #[test]
-    fn jitter_spreads_arrivals_and_keeps_their_order() {
-        let way = Way { delay: 50 * MS, jitter: 30 * MS, ..Way::default() };
-        let (arrived, _) = run(way, 3, 2000, 20 * MS);
-        assert!(arrived.iter().all(|(_, took)| (50 * MS..=80 * MS).contains(took)));
-        assert!(arrived.iter().any(|(_, took)| *took < 53 * MS));
-        assert!(arrived.iter().any(|(_, took)| *took > 77 * MS));
-        assert!(arrived.is_sorted_by_key(|(number, _)| *number));
-    }
-
-    #[test]
-    fn a_thin_line_queues_up_to_its_limit_and_then_drops() {
-        // 1000 bytes take 8 ms at 1 Mb/s; twice as many are sent.
-        let way = Way { rate: Some(1_000_000), queue: 100 * MS, ..Way::default() };
-        let (arrived, counts) = run(way, 1, 500, 4 * MS);
-        assert_eq!(arrived[0].1, 8 * MS);
-        assert!(arrived.iter().all(|(_, took)| *took <= 108 * MS));
-        assert!((230..270).contains(&counts.dropped), "{} dropped", counts.dropped);
-    }
-
-    #[test]
-    fn what_is_under_way_is_bounded() {
-        let (arrived, counts) = run(Way::delay(1000 * MS), 1, 10_000, Duration::from_nanos(1));
-        assert_eq!((arrived.len(), counts.dropped), (MOST_UNDER_WAY, 10_000 - MOST_UNDER_WAY as u64));
-    }
-}
+#[path = "model/tests.rs"]
+mod tests;

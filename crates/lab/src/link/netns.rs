@@ -49,6 +49,15 @@ impl Namespace {
         // Programs ask the routing table which address is theirs; there is nothing beyond the link.
         ip(&["-n", name, "route", "add", "default", "dev", "eth0"]).map(drop)
     }
+
+    /// Takes the address away from `eth0` and gives it another one.
+    pub(super) fn replace_address(&self, address: Ipv4Addr) -> Result<(), LinkError> {
+        let name = self.name();
+        ip(&["-n", name, "address", "flush", "dev", "eth0"])?;
+        ip(&["-n", name, "address", "add", &format!("{address}/24"), "dev", "eth0"])?;
+        // The routes went with the last address.
+        ip(&["-n", name, "route", "replace", "default", "dev", "eth0"]).map(drop)
+    }
 }
 
 impl Drop for Namespace {

@@ -1,18 +1,16 @@
 //! Two Chromiums with the guest's page, driven as a person drives it.
 
-use super::server::Server;
 use super::{Figures, Seen, Stage};
-use crate::browser::{Browser, Metrics, Options, Page};
 use crate::delay::{Sighting, delays, filled, percentile};
+use crate::ends::PATIENCE;
+use crate::ends::chromium::{Chromium, Setting};
+use crate::ends::server::Server;
 use crate::link::Host;
 use crate::mark::MARK_JS;
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use std::time::Duration;
 
 const WATCH_JS: &str = include_str!("watch.js");
-const PATIENCE: Duration = Duration::from_secs(30);
-const WINDOW: Metrics = Metrics { width: 1280, height: 720, scale: 1.0, mobile: false };
 
 /// What `lab.stop()` of watch.js gives.
 #[derive(Deserialize)]
@@ -64,17 +62,12 @@ impl Samples {
     }
 }
 
-struct End {
-    browser: Browser,
-    page: Page,
-}
-
 pub(super) async fn call(stage: &Stage) -> Result<Figures> {
-    let server = Server::start(stage).await?;
-    let first = End::open(stage, &server.url, Host::First).await?;
+    let server = Server::start(&stage.link, &stage.plan.server).await?;
+    let first = open(stage, &server.url, Host::First).await?;
     first.page.click("#join").await?;
     first.page.wait_for("!!snug.room", PATIENCE).await?;
-    let second = End::open(stage, &server.url, Host::Second).await?;
+    let second = open(stage, &server.url, Host::Second).await?;
     second.page.click("#join").await?;
     let join = second.page.wait_value("lab.joinMs()", PATIENCE).await?;
     first.page.wait_for("lab.joinMs() !== null", PATIENCE).await?;
@@ -83,7 +76,7 @@ pub(super) async fn call(stage: &Stage) -> Result<Figures> {
         end.page.evaluate("lab.start()").await?;
     }
     tokio::time::sleep(stage.plan.sample).await;
-    let (one, two) = (first.samples().await?, second.samples().await?);
+    let (one, two) = (samples(&first).await?, samples(&second).await?);
     // From here on no page reads its pictures: that is no part of a call.
     let cost = stage.cost([first.browser.pid(), second.browser.pid()]).await?;
     let mut both = delays(&filled(&one.source()), &two.shown());
@@ -99,33 +92,15 @@ pub(super) async fn call(stage: &Stage) -> Result<Figures> {
     stage.figures(&seen, &cost)
 }
 
-impl End {
-    /// A browser in a host, the page loaded, camera and microphone running: ready for the click.
-    async fn open(stage: &Stage, url: &str, host: Host) -> Result<Self> {
-        let options = Options {
-            video: Some(stage.clip.clone()),
-            audio: Some(stage.voice.clone()),
-            devices: 1,
-            allow: true,
-            namespace: Some(stage.link.namespace(host).to_owned()),
-            // Cameras are only for secure pages; https would change nothing that is measured.
-            flags: vec![format!("--unsafely-treat-insecure-origin-as-secure={url}")],
-        };
-        let browser = Browser::launch(&options).await?;
-        let page = browser.page().await?;
-        page.resize(WINDOW).await?;
-        page.before_load(&format!("{MARK_JS}\n{WATCH_JS}")).await?;
-        page.navigate(&format!("{url}/quick")).await?;
-        let ready = "snug.media.live('video') && snug.media.live('audio')
-            && document.getElementById('self-video').videoWidth > 0";
-        page.wait_for(ready, PATIENCE).await?;
-        Ok(Self { browser, page })
-    }
+async fn open(stage: &Stage, url: &str, host: Host) -> Result<Chromium> {
+    let script = format!("{MARK_JS}\n{WATCH_JS}");
+    let setting = Setting { url, room: "quick", clip: &stage.clip, voice: &stage.voice, script: &script };
+    Chromium::open(&stage.link, host, &setting).await
+}
 
-    async fn samples(&self) -> Result<Samples> {
-        let value = self.page.evaluate("lab.stop()").await?;
-        let samples: Samples = serde_json::from_value(value).context("the page's samples cannot be read")?;
-        samples.tell();
-        Ok(samples)
-    }
+async fn samples(end: &Chromium) -> Result<Samples> {
+    let value = end.page.evaluate("lab.stop()").await?;
+    let samples: Samples = serde_json::from_value(value).context("the page's samples cannot be read")?;
+    samples.tell();
+    Ok(samples)
 }

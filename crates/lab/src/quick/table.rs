@@ -23,7 +23,7 @@ impl Report {
         Self {
             delay_one_way_ms: plan.delay.as_millis() as u64,
             seconds: [plan.settle, plan.sample, plan.cost].map(|time| time.as_secs_f64()),
-            started: super::unix_us() / 1_000_000,
+            started: crate::ends::unix_us() / 1_000_000,
             runs: Vec::new(),
         }
     }

@@ -1,23 +1,27 @@
 //! `snug-server`, run in a host of the link.
 
-use super::{SERVER_HOST, Stage};
+use crate::link::{Host, Link};
 use anyhow::{Context, Result, bail};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+/// The host at which the room's server runs: that of whom is there first.
+pub(crate) const HOST: Host = Host::First;
+
 /// A server that listens; it ends when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     /// Its address, as a browser opens it.
-    pub(super) url: String,
+    pub(crate) url: String,
     _child: Child,
 }
 
 impl Server {
-    pub(super) async fn start(stage: &Stage) -> Result<Self> {
-        let mut command = Command::from(stage.link.command(SERVER_HOST, &stage.plan.server));
-        command.arg("--listen").arg(format!("{}:8080", SERVER_HOST.address()));
+    pub(crate) async fn start(link: &Link, program: &Path) -> Result<Self> {
+        let mut command = Command::from(link.command(HOST, program));
+        command.arg("--listen").arg(format!("{}:8080", HOST.address()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("cannot start snug-server")?;
         let stdout = child.stdout.take().context("snug-server has no standard output")?;

@@ -1,0 +1,191 @@
+//! The call-quality bench: Snug to Snug, Chromium to Chromium, and one to the other and back, with the same
+//! marked clip and the same speech, over the same networks with the same seeds.
+
+mod align;
+mod analyse;
+mod call;
+pub mod figures;
+pub mod freeze;
+mod guest;
+mod happening;
+mod pesq;
+mod plot;
+pub mod quality;
+mod rate;
+mod record;
+pub mod scenario;
+mod table;
+
+use crate::delay::median;
+use crate::mark::{Clip, Colour, write_clip};
+use crate::speech::write_speech;
+use anyhow::{Context, Result, ensure};
+use figures::{Figures, Series, Sound};
+use pesq::Pesq;
+pub use plot::svg;
+use scenario::Scenario;
+use serde::Serialize;
+use std::path::PathBuf;
+pub use table::markdown;
+
+/// The clip's numbers start again after so many seconds: longer than any delay.
+const CLIP_SECONDS: u32 = 40;
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Over which networks.
+    pub scenarios: Vec<Scenario>,
+    /// Who calls.
+    pub pairs: Vec<Pair>,
+    /// How often.
+    pub runs: u32,
+    /// The programs that are measured.
+    pub programs: Programs,
+    /// Where PESQ is set up, if it is wanted: a Python environment.
+    pub pesq: Option<PathBuf>,
+}
+
+/// The programs that are measured.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// `snug`.
+    pub snug: PathBuf,
+    /// `snug-server`.
+    pub server: PathBuf,
+    /// `lab`, for the download beside a call.
+    pub lab: PathBuf,
+}
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pair {
+    /// Snug to Snug.
+    Snug,
+    /// Chromium to Chromium.
+    Chromium,
+    /// Snug to Chromium, and back.
+    Mixed,
+}
+
+/// A program at an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Ours.
+    Snug,
+    /// The browser, with the guest's page.
+    Chromium,
+}
+
+impl Pair {
+    /// At the first host and at the second.
+    pub fn kinds(self) -> [Kind; 2] {
+        match self {
+            Self::Snug => [Kind::Snug; 2],
+            Self::Chromium => [Kind::Chromium; 2],
+            Self::Mixed => [Kind::Snug, Kind::Chromium],
+        }
+    }
+}
+
+/// One direction of one call.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// The scenario's name.
+    pub scenario: &'static str,
+    /// Who sent.
+    pub from: Kind,
+    /// Who received.
+    pub to: Kind,
+    /// The run's number, from 0; it is the link's seed too.
+    pub run: u32,
+    /// What was measured.
+    pub figures: Figures,
+    /// What changed over time.
+    pub series: Series,
+}
+
+/// What all calls of a bench share.
+struct Stage {
+    clip: PathBuf,
+    voice: PathBuf,
+    folder: tempfile::TempDir,
+    programs: Programs,
+    /// PESQ, or why there is none.
+    pesq: Result<Pesq, String>,
+}
+
+impl Stage {
+    fn set(plan: &Plan) -> Result<Self> {
+        // Pictures shown are written to memory, not to a disk: it would cost the system time in the call.
+        let memory = std::path::Path::new("/dev/shm");
+        let within = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+        let folder = tempfile::Builder::new().prefix("snug-bench-").tempdir_in(within)?;
+        let (clip, voice) = (folder.path().join("clip.y4m"), folder.path().join("voice.wav"));
+        eprintln!("lab: making the clip and the speech …");
+        write_clip(&clip, &Clip::new(Colour::Green, CLIP_SECONDS))?;
+        write_speech(&voice)?;
+        let pesq = match &plan.pesq {
+            None => Err("not wanted".into()),
+            Some(folder) => Pesq::set_up(folder, &voice).map_err(|error| format!("{error:#}")),
+        };
+        if let Err(why) = &pesq {
+            eprintln!("lab: no PESQ: {why}");
+        }
+        Ok(Self { clip, voice, folder, programs: plan.programs.clone(), pesq })
+    }
+
+    /// Adds to the figures what the sound is worth.
+    fn judge(&self, heard: &[f32], sound: &mut Sound) -> Result<()> {
+        if let Ok(pesq) = &self.pesq {
+            sound.windows = pesq.scores(heard)?;
+            sound.pesq = median(&sound.windows);
+        }
+        Ok(())
+    }
+}
+
+/// What came of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Each direction of each call.
+    pub entries: Vec<Entry>,
+    /// Why there are no scores of PESQ, if there are none.
+    pub no_pesq: Option<String>,
+}
+
+/// Runs the plan; progress goes to standard error.
+///
+/// # Errors
+/// When a program is missing or a call fails: no figure is made up.
+pub async fn run(plan: &Plan) -> Result<Report> {
+    for program in [&plan.programs.snug, &plan.programs.server, &plan.programs.lab] {
+        ensure!(program.exists(), "{} is missing: build it, or name another", program.display());
+    }
+    let stage = Stage::set(plan)?;
+    let mut entries = Vec::new();
+    for scenario in &plan.scenarios {
+        for run in 0..plan.runs {
+            for pair in &plan.pairs {
+                let what = format!(
+                    "{} ({}), {pair:?}, run {} of {}",
+                    scenario.name,
+                    scenario.title,
+                    run + 1,
+                    plan.runs
+                );
+                eprintln!("lab: {what} …");
+                let outcome = call::run(&stage, *pair, scenario, u64::from(run) + 1).await.context(what)?;
+                let kinds = pair.kinds();
+                for (side, (mut figures, series)) in outcome.directions.into_iter().enumerate() {
+                    stage.judge(&outcome.heard[side], &mut figures.sound)?;
+                    let (scenario, from, to) = (scenario.name, kinds[side], kinds[1 - side]);
+                    entries.push(Entry { scenario, from, to, run, figures, series });
+                }
+            }
+        }
+    }
+    Ok(Report { entries, no_pesq: stage.pesq.err() })
+}

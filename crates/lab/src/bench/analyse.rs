@@ -1,0 +1,184 @@
+//! From what was recorded to figures, one direction at a time.
+
+use super::figures::{Cost, Figures, Net, Picture, Series, Sound};
+use super::freeze::freezes;
+use super::quality::{psnr, ssim};
+use super::rate;
+use super::record::{Record, Source};
+use super::scenario::{ADAPTS, Scenario};
+use crate::delay::{Sighting, delays_with_times, filled, percentile};
+use crate::link::{BIN, Trace};
+use anyhow::Result;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// The time that is measured, by both clocks.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    pub(super) start: Instant,
+    pub(super) us: Range<u64>,
+    /// When the link was whole again, or the address another.
+    pub(super) mended_us: Option<u64>,
+    /// Whether pictures from before that do not count as being back.
+    pub(super) fresh: bool,
+}
+
+impl Span {
+    pub(super) fn seconds(&self) -> f64 {
+        (self.us.end - self.us.start) as f64 / 1e6
+    }
+
+    /// Seconds since the start of measuring.
+    fn at(&self, us: u64) -> f64 {
+        (us as f64 - self.us.start as f64) / 1e6
+    }
+}
+
+/// One direction: from an end's camera to the other's display.
+pub(super) struct Direction<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) span: &'a Span,
+    pub(super) from: &'a Record,
+    pub(super) to: &'a Record,
+    pub(super) trace: &'a Trace,
+    pub(super) cost: Cost,
+}
+
+impl Direction<'_> {
+    /// All but PESQ, which another program tells.
+    pub(super) fn figures(&self, clip: &mut Source) -> Result<(Figures, Series)> {
+        let delays = self.delays();
+        let sent = self.sent();
+        let figures = Figures {
+            seconds: self.span.seconds(),
+            picture: self.picture(&delays, clip)?,
+            sound: self.sound(),
+            net: self.net(&sent),
+            cost: self.cost,
+        };
+        let target = |stat: &super::record::Stat| Some((self.span.at(stat.at_us), stat.target_kbps?));
+        let within = |at: &f64| (0.0..self.span.seconds()).contains(at);
+        let series = Series {
+            sent_kbps: sent,
+            target_kbps: self.from.stats.iter().filter_map(target).filter(|(at, _)| within(at)).collect(),
+            delay_ms: delays,
+            queue_ms: self.queue(),
+        };
+        Ok((figures, series))
+    }
+
+    /// Of each picture shown in the span: when, seconds, and how long it took, ms.
+    fn delays(&self) -> Vec<(f64, f64)> {
+        let within = self.to.shown.iter().filter(|shown| self.span.us.contains(&shown.at_us));
+        let sighting =
+            |shown: &super::record::Shown| Some(Sighting { number: shown.number?, at_us: shown.at_us });
+        let shown: Vec<_> = within.filter_map(sighting).collect();
+        let all = delays_with_times(&filled(&self.from.source), &shown);
+        all.into_iter().map(|(at, ms)| (self.span.at(at), ms)).collect()
+    }
+
+    fn picture(&self, delays: &[(f64, f64)], clip: &mut Source) -> Result<Picture> {
+        let times: Vec<u64> = self.to.shown.iter().map(|shown| shown.at_us).collect();
+        let within = || self.to.shown.iter().filter(|shown| self.span.us.contains(&shown.at_us));
+        let (mut likeness, mut noise) = (Vec::new(), Vec::new());
+        for look in self.to.looks.iter().filter(|look| self.span.us.contains(&look.at_us)) {
+            let Some(source) = clip.luma(look.number)? else { continue };
+            likeness.extend(ssim(&source, &look.luma, super::record::SIZE.0 as usize));
+            noise.extend(psnr(&source, &look.luma));
+        }
+        let took: Vec<f64> = delays.iter().map(|(_, ms)| *ms).collect();
+        Ok(Picture {
+            frames_per_second: within().count() as f64 / self.span.seconds(),
+            freezes: freezes(&times, self.span.us.clone()),
+            delay_p50_ms: percentile(&took, 0.5),
+            delay_p95_ms: percentile(&took, 0.95),
+            ssim: mean(&likeness),
+            psnr: mean(&noise),
+            compared: likeness.len(),
+            unread: within().filter(|shown| shown.number.is_none()).count(),
+            back_s: self.back(delays),
+        })
+    }
+
+    fn back(&self, delays: &[(f64, f64)]) -> Option<f64> {
+        let mended = self.span.at(self.span.mended_us?);
+        let taken = |(at, ms): &(f64, f64)| if self.span.fresh { at - ms / 1000.0 } else { *at };
+        delays.iter().find(|delay| taken(delay) >= mended).map(|(at, _)| at - mended)
+    }
+
+    fn sound(&self) -> Sound {
+        let adapts = ADAPTS.as_secs_f64();
+        let mut step_start = 0.0;
+        let worst = self.scenario.steps.iter().filter_map(|(seconds, _)| {
+            let from = step_start + adapts.min(seconds / 2.0);
+            step_start += seconds;
+            self.concealed(from, step_start)
+        });
+        let worst_step_percent = worst.reduce(f64::max);
+        let concealed_percent = self.concealed(0.0, self.span.seconds());
+        Sound { pesq: None, windows: Vec::new(), concealed_percent, worst_step_percent }
+    }
+
+    /// Percent of the samples played between two moments that were made up.
+    fn concealed(&self, from: f64, to: f64) -> Option<f64> {
+        let stat = |at: f64| self.to.stat_at(self.span.us.start + (at * 1e6) as u64);
+        let (before, after) = (stat(from)?, stat(to)?);
+        let samples = after.samples - before.samples;
+        (samples > 0.0).then(|| (after.concealed - before.concealed) / samples * 100.0)
+    }
+
+    /// Given to the link in each tenth of a second, kb/s.
+    fn sent(&self) -> Vec<f64> {
+        let kilobits = |bin: &crate::link::Bin| bin.sent as f64 * 8.0 / 1000.0 / BIN.as_secs_f64();
+        self.trace.bins(self.span.start, self.end()).iter().map(kilobits).collect()
+    }
+
+    fn end(&self) -> Instant {
+        self.span.start + Duration::from_secs_f64(self.span.seconds())
+    }
+
+    fn net(&self, sent: &[f64]) -> Net {
+        let bins = self.trace.bins(self.span.start, self.end());
+        let waits: Vec<f64> = self
+            .trace
+            .waits(self.span.start, self.end())
+            .map(|(_, wait)| wait.as_secs_f64() * 1000.0)
+            .collect();
+        let rates = self.scenario.rates().into_iter();
+        let changes: Vec<rate::Change> = rates
+            .filter_map(|(at, rate)| Some(((at * 10.0).round() as usize, rate? as f64 / 1000.0)))
+            .collect();
+        let plis = [self.span.us.start, self.span.us.end].map(|at| self.to.stat_at(at).map(|stat| stat.plis));
+        let packets = bins.iter().map(|bin| u64::from(bin.packets)).sum::<u64>();
+        let lost = bins.iter().map(|bin| u64::from(bin.lost)).sum::<u64>();
+        Net {
+            sent_kbps: mean(sent).unwrap_or_default(),
+            lost_percent: lost as f64 * 100.0 / packets.max(1) as f64,
+            queue_p95_ms: percentile(&waits, 0.95),
+            pli_a_second: plis[0].zip(plis[1]).map(|(before, after)| (after - before) / self.span.seconds()),
+            used_percent: rate::used_percent(sent, &changes, (ADAPTS.as_secs_f64() * 10.0) as usize),
+            download_kbps: None,
+            down_s: rate::down_after(sent, &changes),
+            back_s: rate::back_after(sent, &changes),
+        }
+    }
+
+    /// The longest wait of each tenth of a second.
+    fn queue(&self) -> Vec<(f64, f64)> {
+        let start = self.span.start.saturating_duration_since(self.trace.start());
+        let mut worst: Vec<(f64, f64)> = Vec::new();
+        for (at, wait) in self.trace.waits(self.span.start, self.end()) {
+            let tenth = ((at - start).as_secs_f64() * 10.0).floor() / 10.0;
+            let ms = wait.as_secs_f64() * 1000.0;
+            match worst.last_mut() {
+                Some((last, most)) if *last == tenth => *most = most.max(ms),
+                _ => worst.push((tenth, ms)),
+            }
+        }
+        worst
+    }
+}
+
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
