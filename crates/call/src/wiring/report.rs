@@ -1,6 +1,6 @@
 //! Statistics of media and peer merged into one value, and rates made of counters.
 
-use crate::stats::{Limitation, InboundAudio, InboundVideo, OutboundAudio, OutboundVideo, Path, Stats};
+use crate::stats::{InboundAudio, InboundVideo, Limitation, OutboundAudio, OutboundVideo, Path, Stats};
 use media::{AudioInStats, VideoInStats, VideoOutStats};
 use std::time::Instant;
 
