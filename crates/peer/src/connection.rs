@@ -12,6 +12,7 @@ use crate::throttle::Throttle;
 use crate::{ConnectionState, Kind, PeerConfig, PeerEvent};
 use async_trait::async_trait;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodecParameters};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -55,6 +56,15 @@ pub(crate) struct Shared {
     pub(crate) wires: Wires,
     pub(crate) connection: OnceLock<Arc<dyn PeerConnection>>,
     pub(crate) state: watch::Receiver<ConnectionState>,
+}
+
+impl Shared {
+    fn slot(&self, kind: Kind) -> Arc<Slot> {
+        match kind {
+            Kind::Audio => self.audio.clone(),
+            Kind::Video => self.video.clone(),
+        }
+    }
 }
 
 struct Handler {
@@ -119,8 +129,8 @@ pub(crate) async fn run(start: Start) {
     let mut closing = start.closing.clone();
     let events = start.events.clone();
     let shared = start.shared.clone();
-    let pumps = [&shared.audio, &shared.video]
-        .map(|slot| tokio::spawn(Pump::new(slot.clone(), shared.wires.clocks.clone()).run()));
+    let pumps =
+        [&shared.audio, &shared.video].map(|slot| tokio::spawn(Pump::new(slot.clone(), &shared.wires).run()));
     let work = async move {
         if let Err(error) = drive(start).await {
             let message = format!("the connection cannot be made: {error}");
@@ -292,8 +302,12 @@ impl Driver {
             Happening::Track(track) => {
                 if let Some(kind) = Receiver::kind_of(&track).await {
                     // A newer track of the kind takes the place of the older one.
-                    let receiver =
-                        Receiver::start(kind, track, self.shared.wires.clocks.clone(), self.on_rtp.clone());
+                    let receiver = Receiver::start(
+                        self.shared.slot(kind),
+                        track,
+                        self.shared.wires.clocks.clone(),
+                        self.on_rtp.clone(),
+                    );
                     self.receivers[kind as usize] = Some(receiver);
                 }
             }
@@ -426,11 +440,14 @@ impl Driver {
         let slots = [(&self.shared.audio, engine::opus()), (&self.shared.video, engine::vp8())];
         for ((slot, codec), sender) in slots.into_iter().zip(&self.senders) {
             let parameters = sender.get_parameters().await;
-            let found = parameters.ok().and_then(|parameters| {
-                let mut codecs = parameters.rtp_parameters.codecs.into_iter();
-                codecs.find(|c| c.rtp_codec.mime_type.eq_ignore_ascii_case(&codec.mime_type))
-            });
-            slot.set_payload_type(found.map(|codec| codec.payload_type));
+            let codecs = parameters.map(|parameters| parameters.rtp_parameters.codecs).unwrap_or_default();
+            let number = |codec: &RTCRtpCodec| {
+                let same =
+                    |c: &&RTCRtpCodecParameters| c.rtp_codec.mime_type.eq_ignore_ascii_case(&codec.mime_type);
+                codecs.iter().find(same).map(|codec| codec.payload_type)
+            };
+            let redundant = if slot.is_audio() { number(&engine::red()) } else { None };
+            slot.set_payload_types(number(&codec), redundant);
         }
     }
 }

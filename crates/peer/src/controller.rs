@@ -2,6 +2,7 @@
 
 use crate::congestion::{Departure, Estimator, SentHistory};
 use crate::pacer::{PaceControl, wire_bytes};
+use crate::red;
 use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtp;
@@ -33,6 +34,9 @@ pub struct Estimate {
     pub round_trip: Option<Duration>,
     /// Share of packets lost lately, 0 to 1.
     pub loss: f64,
+    /// Of how many packets before it each packet of sound carries a copy (RFC 2198), if the other side takes
+    /// them.
+    pub copies: usize,
     /// Whether anything was reported yet: before that the bitrate is a guess.
     pub measured: bool,
 }
@@ -55,7 +59,7 @@ impl Controller {
     /// The estimate before anything is known.
     pub(crate) fn first() -> Estimate {
         let bitrate = Estimator::new(MOST).target();
-        Estimate { bitrate, retransmitted: 0.0, round_trip: None, loss: 0.0, measured: false }
+        Estimate { bitrate, retransmitted: 0.0, round_trip: None, loss: 0.0, copies: 0, measured: false }
     }
 
     pub(crate) fn new(control: Arc<PaceControl>, told: watch::Sender<Estimate>) -> Self {
@@ -110,11 +114,13 @@ impl Controller {
         }
         self.forget_again(now);
         let again: usize = self.again.iter().map(|(_, bytes)| bytes).sum();
+        let copies = self.told.borrow().copies;
         let estimate = Estimate {
             bitrate: self.estimator.target(),
             retransmitted: again as f64 * 8.0 / AGAIN_WINDOW.as_secs_f64(),
             round_trip: self.estimator.round_trip(),
             loss: self.estimator.loss(),
+            copies: red::copies(copies, self.estimator.loss(), self.estimator.target()),
             measured: true,
         };
         self.told.send_replace(estimate);

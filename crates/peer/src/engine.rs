@@ -28,6 +28,8 @@ use webrtc::peer_connection::{
 
 const VP8_PAYLOAD_TYPE: u8 = 96;
 const OPUS_PAYLOAD_TYPE: u8 = 111;
+const RED_PAYLOAD_TYPE: u8 = 63;
+const MIME_TYPE_RED: &str = "audio/red";
 /// Packets kept to be sent again: four seconds at 2 Mb/s.
 const KEPT_PACKETS: u16 = 1024;
 /// A path from which nothing came for so long is called disconnected, one for so much longer failed; and how
@@ -72,6 +74,17 @@ pub(crate) fn opus() -> RTCRtpCodec {
     }
 }
 
+/// Opus with copies of earlier packets (RFC 2198), as browsers name it.
+pub(crate) fn red() -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_RED.into(),
+        clock_rate: 48_000,
+        channels: 2,
+        sdp_fmtp_line: format!("{OPUS_PAYLOAD_TYPE}/{OPUS_PAYLOAD_TYPE}"),
+        rtcp_feedback: vec![],
+    }
+}
+
 /// Codecs and the chain of interceptors. No RTX: rtc 0.21 unwraps it above the NACK generator, which then
 /// asks for ever.
 fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
@@ -79,6 +92,8 @@ fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
     let opus = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS_PAYLOAD_TYPE };
     let vp8 = RTCRtpCodecParameters { rtp_codec: vp8(), payload_type: VP8_PAYLOAD_TYPE };
     engine.register_codec(opus, RtpCodecKind::Audio)?;
+    let red = RTCRtpCodecParameters { rtp_codec: red(), payload_type: RED_PAYLOAD_TYPE };
+    engine.register_codec(red, RtpCodecKind::Audio)?;
     engine.register_codec(vp8, RtpCodecKind::Video)?;
 
     // Replacing in a slot is logged as a warning, so NACK's feedback is registered on a registry of its own.

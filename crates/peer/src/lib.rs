@@ -27,6 +27,7 @@ mod pacer;
 mod pacing;
 mod packetizer;
 mod receiver;
+mod red;
 mod sender;
 mod source;
 pub mod stats;

@@ -1,7 +1,8 @@
 //! Which packets of a stream are missing and when to ask for them (RFC 4585's generic NACK): pure.
 //!
 //! A gap is asked for once a packet that was merely overtaken would have come, and again each round trip, as
-//! long as an answer can be of use. How long overtaken packets take is learnt from them.
+//! long as an answer can be of use; twice each time where a round trip is long, since to lose one more would
+//! be seen. How long overtaken packets take is learnt from them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,12 +10,15 @@ use std::time::{Duration, Instant};
 /// Packets missing at a time; more are not worth asking for, a keyframe is.
 const MOST: usize = 512;
 /// How often the same packet is asked for.
-const TRIES: u32 = 10;
+const TRIES: u32 = 12;
 /// What is older than this, and than four round trips, is of no use.
 const OLDEST: Duration = Duration::from_millis(900);
 /// Time that overtaken packets are given: at the beginning, and at most.
 const TOLERANCE: Duration = Duration::from_millis(4);
 const MOST_TOLERANCE: Duration = Duration::from_millis(60);
+/// From this round trip on each question is put twice, so far apart that one burst does not take both.
+pub(crate) const LONG_TRIP: Duration = Duration::from_millis(80);
+const TWICE_AFTER: Duration = Duration::from_millis(15);
 /// The round trip before it is known.
 const UNKNOWN_TRIP: Duration = Duration::from_millis(80);
 
@@ -85,7 +89,8 @@ impl Missing {
         for (number, gap) in &mut self.gaps {
             if gap.due <= now {
                 gap.tries += 1;
-                gap.due = now + again;
+                let twice = trip > LONG_TRIP && gap.tries % 2 == 1;
+                gap.due = now + if twice { TWICE_AFTER } else { again };
                 due.push(*number as u16);
             }
         }
@@ -124,7 +129,7 @@ mod tests {
             asked.extend(missing.due(TRIP, due));
             assert!(asked.len() < 30);
         }
-        assert_eq!(asked, vec![65_535; 7]);
+        assert_eq!(asked, vec![65_535; 9]);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Received tracks: packets go straight to whoever assembles and plays them.
 
 use crate::clock::Clocks;
+use crate::red;
+use crate::sender::Slot;
 use crate::{Kind, RtpIn};
+use bytes::Bytes;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use std::sync::Arc;
@@ -31,9 +34,15 @@ impl Receiver {
         }
     }
 
-    pub(crate) fn start(kind: Kind, track: Arc<dyn TrackRemote>, clocks: Arc<Clocks>, on_rtp: OnRtp) -> Self {
+    /// `slot`: ours of the kind, which knows what was negotiated.
+    pub(crate) fn start(
+        slot: Arc<Slot>,
+        track: Arc<dyn TrackRemote>,
+        clocks: Arc<Clocks>,
+        on_rtp: OnRtp,
+    ) -> Self {
         let ssrc = Arc::<AtomicU32>::default();
-        let task = tokio::spawn(read(kind, track.clone(), ssrc.clone(), clocks, on_rtp));
+        let task = tokio::spawn(read(slot, track.clone(), ssrc.clone(), clocks, on_rtp));
         Self { track, ssrc, task }
     }
 
@@ -58,12 +67,13 @@ impl Drop for Receiver {
 }
 
 async fn read(
-    kind: Kind,
+    slot: Arc<Slot>,
     track: Arc<dyn TrackRemote>,
     current: Arc<AtomicU32>,
     clocks: Arc<Clocks>,
     on_rtp: OnRtp,
 ) {
+    let kind = slot.kind();
     while let Some(event) = track.poll().await {
         match event {
             // Browsers probe the path with packets of padding between pictures. Their numbers count: without
@@ -71,16 +81,28 @@ async fn read(
             TrackRemoteEvent::OnRtpPacket(packet) if kind == Kind::Video || !packet.payload.is_empty() => {
                 let header = packet.header;
                 current.store(header.ssrc, Ordering::Relaxed);
-                let packet = RtpIn {
-                    seq: header.sequence_number,
-                    timestamp: header.timestamp,
-                    marker: header.marker,
-                    payload: packet.payload,
-                    arrived: Instant::now(),
-                    ssrc: header.ssrc,
-                    sender_us: clocks.remote_time(kind, header.ssrc, header.timestamp),
+                let arrived = Instant::now();
+                let hand_on = |before: u16, offset: u32, payload: Bytes| {
+                    let timestamp = header.timestamp.wrapping_sub(offset);
+                    let packet = RtpIn {
+                        seq: header.sequence_number.wrapping_sub(before),
+                        timestamp,
+                        marker: header.marker && before == 0,
+                        payload,
+                        arrived,
+                        ssrc: header.ssrc,
+                        sender_us: clocks.remote_time(kind, header.ssrc, timestamp),
+                    };
+                    on_rtp(kind, packet);
                 };
-                on_rtp(kind, packet);
+                if slot.is_redundant(header.payload_type) {
+                    // Copies of what came already are known as such where sound is ordered.
+                    for block in red::unpack(&packet.payload) {
+                        hand_on(block.before, block.offset, block.data);
+                    }
+                } else {
+                    hand_on(0, 0, packet.payload);
+                }
             }
             TrackRemoteEvent::OnEnded => break,
             _ => {}

@@ -4,11 +4,15 @@
 //! what is written to it: same SSRC, continuous numbers and times, nothing to negotiate.
 
 use crate::clock::Clocks;
+use crate::controller::Estimate;
+use crate::engine::Wires;
 use crate::gate::Door;
 use crate::keyframe::KeyframeWanted;
 use crate::packetizer::Packetizer;
+use crate::red;
 use crate::source::Source;
 use crate::{Encoded, Kind, PeerError};
+use bytes::Bytes;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
@@ -16,7 +20,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 
@@ -41,6 +45,8 @@ pub(crate) struct Slot {
     /// The path carries media.
     live: AtomicBool,
     payload_type: AtomicU8,
+    /// Of sound with copies of earlier packets.
+    redundant_type: AtomicU8,
     keyframe: Arc<KeyframeWanted>,
     track: Arc<TrackLocalStaticRTP>,
 }
@@ -63,6 +69,7 @@ impl Slot {
             changed: Notify::new(),
             live: AtomicBool::new(false),
             payload_type: AtomicU8::new(NO_PAYLOAD_TYPE),
+            redundant_type: AtomicU8::new(NO_PAYLOAD_TYPE),
             keyframe,
             track: Arc::new(TrackLocalStaticRTP::new(track)),
         })
@@ -80,8 +87,22 @@ impl Slot {
         self.track.clone()
     }
 
-    pub(crate) fn set_payload_type(&self, payload_type: Option<u8>) {
+    pub(crate) fn set_payload_types(&self, payload_type: Option<u8>, redundant: Option<u8>) {
         self.payload_type.store(payload_type.unwrap_or(NO_PAYLOAD_TYPE), Ordering::SeqCst);
+        self.redundant_type.store(redundant.unwrap_or(NO_PAYLOAD_TYPE), Ordering::SeqCst);
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn is_audio(&self) -> bool {
+        self.kind == Kind::Audio
+    }
+
+    /// Whether packets of this type carry copies of earlier ones.
+    pub(crate) fn is_redundant(&self, payload_type: u8) -> bool {
+        payload_type != NO_PAYLOAD_TYPE && payload_type == self.redundant_type.load(Ordering::SeqCst)
     }
 
     pub(crate) fn set_live(&self, live: bool) {
@@ -168,6 +189,8 @@ impl SenderSlot {
 pub(crate) struct Pump {
     slot: Arc<Slot>,
     clocks: Arc<Clocks>,
+    path: watch::Receiver<Estimate>,
+    packer: red::Packer,
     packetizer: Packetizer,
     source: Option<Source>,
     generation: u64,
@@ -176,9 +199,18 @@ pub(crate) struct Pump {
 }
 
 impl Pump {
-    pub(crate) fn new(slot: Arc<Slot>, clocks: Arc<Clocks>) -> Self {
+    pub(crate) fn new(slot: Arc<Slot>, wires: &Wires) -> Self {
         let packetizer = Packetizer::new(slot.kind, slot.door.ssrc, rand::random(), rand::random());
-        Self { slot, clocks, packetizer, source: None, generation: 0, fresh: true }
+        Self {
+            slot,
+            clocks: wires.clocks.clone(),
+            path: wires.estimate.subscribe(),
+            packer: red::Packer::default(),
+            packetizer,
+            source: None,
+            generation: 0,
+            fresh: true,
+        }
     }
 
     pub(crate) async fn run(mut self) {
@@ -228,6 +260,24 @@ impl Pump {
         self.slot.may_send() && self.slot.generation.load(Ordering::SeqCst) == self.generation
     }
 
+    /// Sound, with copies of the packets before it if the path loses some and the other side takes them.
+    fn redundant(&mut self, payload_type: u8, timestamp: u32, data: Bytes) -> (u8, Bytes) {
+        if !self.slot.is_audio() || data.is_empty() {
+            return (payload_type, data);
+        }
+        if self.fresh {
+            // Numbers are counted back: a copy from before a pause would take another packet's place.
+            self.packer.forget();
+        }
+        let redundant = self.slot.redundant_type.load(Ordering::SeqCst);
+        let copies = self.path.borrow().copies;
+        if redundant == NO_PAYLOAD_TYPE || copies == 0 {
+            self.packer.note(timestamp, &data);
+            return (payload_type, data);
+        }
+        (redundant, self.packer.pack(payload_type, timestamp, &data, copies))
+    }
+
     async fn send(&mut self, frame: Encoded) {
         let payload_type = self.slot.payload_type.load(Ordering::SeqCst);
         if !self.may_send() || payload_type == NO_PAYLOAD_TYPE {
@@ -240,7 +290,8 @@ impl Pump {
         }
         let timestamp = self.packetizer.timestamp(frame.timestamp, Instant::now());
         self.clocks.local(self.slot.kind, timestamp, frame.captured);
-        let payloads = self.packetizer.payloads(&frame.data);
+        let (payload_type, data) = self.redundant(payload_type, timestamp, frame.data);
+        let payloads = self.packetizer.payloads(&data);
         let count = payloads.len();
         for (n, payload) in payloads.into_iter().enumerate() {
             let marker = match self.slot.kind {

@@ -47,7 +47,8 @@ impl Allocation {
         let audio = audio(estimate.bitrate, estimate.loss);
         // Sent again no more than half of it: a picture that stands still helps nobody either.
         let again = estimate.retransmitted.min(estimate.bitrate / 2.0);
-        let left = estimate.bitrate - audio - SOUND_HEADERS - again;
+        let copies = audio * estimate.copies as f64;
+        let left = estimate.bitrate - audio - copies - SOUND_HEADERS - again;
         // Headers take a twentieth, and more where packets are not full.
         let video = (left * 0.93 - 4000.0).max(LEAST_PICTURE);
         Shares { audio: audio as u32, video: video as u32, suspended: self.suspended, loss: estimate.loss }
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     fn estimate(bitrate: f64) -> Estimate {
-        Estimate { bitrate, retransmitted: 0.0, round_trip: None, loss: 0.0, measured: true }
+        Estimate { bitrate, retransmitted: 0.0, round_trip: None, loss: 0.0, copies: 0, measured: true }
     }
 
     #[test]
