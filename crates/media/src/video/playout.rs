@@ -2,8 +2,8 @@
 //!
 //! Each picture's transit is the time from its RTP timestamp to its last packet, on a clock that begins
 //! anywhere. Pictures are shown at a fixed transit, the target: those that came faster wait. The target follows
-//! the transits of the last seconds. Four in five pictures are to be in time; of the rest, all but the rarest
-//! are to be so little late that the gap on the screen is no freeze (W3C webrtc-stats: a gap of 150 ms more than the
+//! the transits of the last seconds. Four in five pictures are to be in time; of the rest, all but those that
+//! hardly ever come are to be so little late that the gap on the screen is no freeze (W3C webrtc-stats: a gap of 150 ms more than the
 //! mean). It goes up at once as far as is no freeze itself, and down by a few milliseconds a picture. Pure.
 
 use std::collections::VecDeque;
@@ -11,6 +11,12 @@ use std::time::{Duration, Instant};
 
 /// How far one looks back.
 const WINDOW: Duration = Duration::from_secs(6);
+/// For those that are rarely late one looks back so many pieces of this length, and takes what came in so
+/// many of them. (At 100 ms +-25 and 5 % loss two instead of three freeze 0.2 % of the time less for 70 ms more
+/// delay at the 95th percentile.)
+const PIECES: usize = 20;
+const PIECE: Duration = Duration::from_millis(500);
+const HABIT: usize = 3;
 /// Pictures looked back on at most.
 const MOST: usize = 400;
 /// Pictures before the first judgement.
@@ -23,7 +29,7 @@ const NO_FREEZE: i64 = 100_000;
 const UP: i64 = 80_000;
 const DOWN: i64 = 1_500;
 /// A transit that differs by more than this is another clock.
-const JUMP: i64 = 5_000_000;
+const JUMP: i64 = 2_000_000;
 
 /// See the module. All times inside are microseconds.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub(super) struct Playout {
     /// The last timestamp, in ticks since the epoch's.
     ticks: i64,
     window: VecDeque<(Instant, i64)>,
+    /// When each of the last pieces of time began, and the longest transit in it.
+    pieces: VecDeque<(Instant, i64)>,
     scratch: Vec<i64>,
     target: Option<i64>,
 }
@@ -43,6 +51,7 @@ impl Playout {
             epoch: None,
             ticks: 0,
             window: VecDeque::with_capacity(MOST),
+            pieces: VecDeque::with_capacity(PIECES),
             scratch: Vec::with_capacity(MOST),
             target: None,
         }
@@ -60,6 +69,7 @@ impl Playout {
             self.window.pop_front();
         }
         self.window.push_back((arrived, transit));
+        self.note_longest(arrived, transit);
         let target = self.follow();
         let due = media + target;
         match u64::try_from(due) {
@@ -86,20 +96,38 @@ impl Playout {
         0
     }
 
+    fn note_longest(&mut self, arrived: Instant, transit: i64) {
+        match self.pieces.back_mut() {
+            Some((since, longest)) if arrived.saturating_duration_since(*since) < PIECE => {
+                *longest = transit.max(*longest);
+            }
+            _ => {
+                if self.pieces.len() == PIECES {
+                    self.pieces.pop_front();
+                }
+                self.pieces.push_back((arrived, transit));
+            }
+        }
+    }
+
+    /// The longest transit that came in several of the last pieces: one that came once is no habit.
+    fn habit(&mut self) -> Option<i64> {
+        self.scratch.clear();
+        self.scratch.extend(self.pieces.iter().map(|(_, longest)| *longest));
+        let nth = self.scratch.len().checked_sub(HABIT)?;
+        Some(*self.scratch.select_nth_unstable(nth).1)
+    }
+
     /// Takes the target a step towards what the window asks for.
     fn follow(&mut self) -> i64 {
+        let habit = self.habit().unwrap_or(i64::MIN);
         self.scratch.clear();
         self.scratch.extend(self.window.iter().map(|(_, transit)| *transit));
         let count = self.scratch.len();
         let mut at = |index: usize| *self.scratch.select_nth_unstable(index.min(count - 1)).1;
         let fastest = at(0);
-        let wanted = if count < ENOUGH {
-            fastest
-        } else {
-            // The rarest percent may freeze; it is the worst picture as long as there are few.
-            let rarest = at(count - 1 - (count / 100).max(1));
-            at(count * 4 / 5).max(rarest - NO_FREEZE)
-        };
+        let wanted =
+            if count < ENOUGH { fastest } else { at(count * 4 / 5).max(habit.saturating_sub(NO_FREEZE)) };
         let wanted = wanted.min(fastest + CAP);
         let target = match self.target {
             Some(_) if count < ENOUGH => wanted,
@@ -203,10 +231,10 @@ mod tests {
 
     #[test]
     fn it_goes_up_at_once_and_comes_down_smoothly() {
-        let held = waits(900, |n| if (300..600).contains(&n) && n % 15 < 2 { 200 } else { 20 });
+        let held = waits(1200, |n| if (300..600).contains(&n) && n % 15 < 2 { 200 } else { 20 });
         assert!(held[299] < 0.1);
         assert!(held[354] > 75.0, "{} ms two seconds after", held[354]);
-        assert!(held[870] < 5.0, "{} ms nine seconds after", held[870]);
+        assert!(held[960] < 5.0, "{} ms twelve seconds after", held[960]);
         let steps = held[601..].windows(2).map(|pair| pair[0] - pair[1]);
         assert!(steps.fold(0.0, f64::max) < 14.0, "a visible jump on the way down");
     }
