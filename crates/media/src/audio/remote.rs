@@ -20,7 +20,7 @@ const INLET: usize = 256;
 pub struct AudioInStats {
     /// Packets received, duplicates not counted.
     pub packets: u64,
-    /// Packets that never came.
+    /// Packets of which neither they nor a copy in another packet came.
     pub packets_lost: u64,
     /// Packets that came too late to be played, or were no Opus. Copies of packets that had come are not counted.
     pub packets_discarded: u64,
@@ -67,7 +67,7 @@ impl Shared {
 /// Where a remote's packets are put in. When the last clone is dropped, the remote is no longer heard.
 #[derive(Clone, Debug)]
 pub struct AudioInlet {
-    // overflow: the packet is dropped and counted (`AudioInStats::overflow`); 256 packets are 5 s of sound.
+    // overflow: the packet is dropped and counted (`AudioInStats::overflow`); 256 packets are 5 s of sound, or 1.7 with two copies of each.
     sender: SyncSender<RtpPacket>,
     shared: Arc<Shared>,
 }

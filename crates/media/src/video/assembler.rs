@@ -87,7 +87,7 @@ impl Assembler {
     /// Bytes in the window at most: twice the largest keyframe there should ever be.
     pub const BYTES: usize = 4 << 20;
     /// How long one waits for a stream's first keyframe, whose packets may come out of order.
-    const START_PATIENCE: Duration = Duration::from_millis(50);
+    const START_PATIENCE: Duration = Duration::from_millis(100);
     /// So many packets missing in a row were an outage, and cost more to send again than a keyframe.
     const HOLE: usize = 40;
     /// With so many waiting behind a gap the window would soon be full.

@@ -331,6 +331,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_picture_waits_for_its_sound_but_not_for_long() {
+        let (lips, mut screen, now) = (Lips::default(), Screen::new(), Instant::now());
+        let at = |ms: u64| now + Duration::from_millis(ms);
+        let picture = |sender_us| Ready {
+            frame: Frame { image: Arc::new(I420::black(4, 4)), captured: now },
+            sender_us,
+        };
+        // Sound is heard 120 ms after it was captured, pictures come after 20.
+        lips.sound_played(5_000_000, at(120));
+        screen.put(picture(Some(5_100_000)), 9000, Some(&lips), at(120));
+        assert_eq!(screen.waiting.due(), Some(at(220)));
+        assert!(screen.waiting.take(at(219)).is_none() && screen.waiting.take(at(220)).is_some());
+        // Without a clock, or a sound to follow, at once; and never longer than half a second.
+        screen.put(picture(None), 18_000, Some(&lips), at(220));
+        assert!(screen.waiting.take(at(220)).is_some());
+        screen.put(picture(Some(5_200_000)), 27_000, None, at(320));
+        assert!(screen.waiting.take(at(320)).is_some());
+        screen.put(picture(Some(6_900_000)), 36_000, Some(&lips), at(420));
+        assert_eq!(screen.waiting.due(), Some(at(920)));
+    }
+
+    #[test]
     fn a_long_gap_is_a_freeze_and_a_slow_source_is_none() {
         let start = Instant::now();
         let mut freezes = Freezes::default();

@@ -31,7 +31,8 @@ struct Seen {
 impl Seen {
     /// Time frozen, percent.
     fn frozen(&self, seconds: u64) -> f64 {
-        self.freezes.iter().map(|(_, length)| length.as_secs_f64()).sum::<f64>() * 100.0 / seconds as f64
+        let frozen: Duration = self.freezes.iter().map(|(_, length)| *length).sum();
+        frozen.as_secs_f64() * 100.0 / seconds as f64
     }
 
     fn worst(&self) -> Duration {
@@ -211,37 +212,136 @@ impl Call {
     }
 }
 
-#[test]
-fn figures() {
-    let show = |name: &str, bitrate: usize, make: &dyn Fn(u64) -> Link| {
-        let mut line = String::new();
-        for seed in 1..5 {
-            let (link, back) = (make(seed), make(seed + 99));
-            let seen = Call::new(seed, bitrate, link, back).run(45, |_, _| {});
-            line += &format!(
-                "| {:.1}% worst {:?} fps {:.1} p50 {:.0} p95 {:.0} held {:.0} up {} pli {} ",
-                seen.frozen(45),
-                seen.worst().as_millis(),
+/// A kind of link and what is allowed on it.
+struct Bound {
+    name: &'static str,
+    bitrate: usize,
+    link: fn(u64) -> Link,
+    /// Percent of the time.
+    frozen: f64,
+    worst_freeze_ms: u128,
+    /// Median from capture to screen, milliseconds.
+    delay: f64,
+    plis: usize,
+}
+
+/// Four runs of 45 s each; every run keeps the bounds.
+fn check(bounds: &[Bound]) {
+    for bound in bounds {
+        let run = |seed| {
+            let (link, back) = ((bound.link)(seed), (bound.link)(seed + 99));
+            Call::new(seed, bound.bitrate, link, back).run(45, |_, _| {})
+        };
+        for seed in 1..=4 {
+            let seen = run(seed);
+            let (frozen, worst, delay) = (seen.frozen(45), seen.worst().as_millis(), seen.delay(0.5));
+            println!(
+                "{:8} {seed}: frozen {frozen:.1} %, worst {worst} ms, {:.1} a second, delay {delay:.0} ms (95 %: {:.0}), \
+                 held {:.0}, given up {}, {} PLIs",
+                bound.name,
                 f64::from(seen.shown) / 45.0,
-                seen.delay(0.5),
                 seen.delay(0.95),
                 seen.held(),
                 seen.given_up,
                 seen.plis.len()
             );
+            assert!(frozen <= bound.frozen, "{} {seed}: frozen {frozen} %", bound.name);
+            assert!(worst <= bound.worst_freeze_ms, "{} {seed}: freezes {:?}", bound.name, seen.freezes);
+            assert!(delay <= bound.delay, "{} {seed}: delay {delay} ms", bound.name);
+            assert!(seen.plis.len() <= bound.plis, "{} {seed}: PLIs at {:?}", bound.name, seen.plis);
+            assert!(seed > 1 || run(seed) == seen, "{}: the same seed gave something else", bound.name);
         }
-        println!("{name:10} {line}");
-    };
-    show("N0", 1_500_000, &|s| Link::new(s, 10));
-    show("+-5", 1_500_000, &|s| Link::new(s, 10).jitter(5));
-    for p in [0.05, 0.1, 0.2] {
-        show(&format!("random {p}"), 1_000_000, &|s| Link::new(s, 10).loss(Loss::Random(p)));
-        show(&format!("r50 {p}"), 1_000_000, &|s| Link::new(s, 50).loss(Loss::Random(p)));
     }
-    show("N4", 1_000_000, &|s| Link::new(s, 10).loss(Loss::Bursts(0.1, 4.0)));
-    show("N5", 1_000_000, &|s| Link::new(s, 100).jitter(25).loss(Loss::Random(0.05)));
-    show("N5 500k", 500_000, &|s| Link::new(s, 100).jitter(25).loss(Loss::Random(0.05)));
-    show("N6", 250_000, &|s| Link::new(s, 250).jitter(100).mixed_up(0.05, 0.02));
-    show("N10", 1_500_000, &|s| Link::new(s, 10).mixed_up(0.05, 0.02));
-    show("250 5%", 500_000, &|s| Link::new(s, 250).loss(Loss::Random(0.05)));
+}
+
+fn bound(name: &'static str, link: fn(u64) -> Link) -> Bound {
+    Bound { name, bitrate: 1_000_000, link, frozen: 0.0, worst_freeze_ms: 0, delay: 20.0, plis: 0 }
+}
+
+#[test]
+fn on_a_clean_link_nothing_waits_and_nothing_freezes() {
+    check(&[
+        Bound { delay: 12.0, ..bound("N0", |s| Link::new(s, 10)) },
+        bound("+-5 ms", |s| Link::new(s, 10).jitter(5)),
+    ]);
+}
+
+#[test]
+fn lost_packets_are_sent_again_in_time() {
+    check(&[
+        Bound { delay: 60.0, ..bound("N1", |s| Link::new(s, 10).loss(Loss::Random(0.05))) },
+        Bound {
+            frozen: 1.0,
+            delay: 80.0,
+            plis: 2,
+            ..bound("N2", |s| Link::new(s, 10).loss(Loss::Random(0.1)))
+        },
+        Bound {
+            frozen: 2.0,
+            worst_freeze_ms: 400,
+            delay: 110.0,
+            plis: 9,
+            ..bound("N3", |s| Link::new(s, 10).loss(Loss::Random(0.2)))
+        },
+        Bound {
+            frozen: 2.5,
+            worst_freeze_ms: 400,
+            delay: 90.0,
+            plis: 2,
+            ..bound("N4", |s| Link::new(s, 10).loss(Loss::Bursts(0.1, 4.0)))
+        },
+        Bound {
+            frozen: 5.0,
+            worst_freeze_ms: 700,
+            delay: 460.0,
+            plis: 2,
+            ..bound("N5", |s| Link::new(s, 100).jitter(25).loss(Loss::Random(0.05)))
+        },
+    ]);
+}
+
+#[test]
+fn jitter_reordering_and_duplicates_cost_delay_and_no_picture() {
+    check(&[
+        Bound {
+            bitrate: 250_000,
+            delay: 350.0,
+            plis: 1,
+            ..bound("N6", |s| Link::new(s, 250).jitter(100).mixed_up(0.05, 0.02))
+        },
+        Bound { bitrate: 1_500_000, delay: 45.0, ..bound("N10", |s| Link::new(s, 10).mixed_up(0.05, 0.02)) },
+    ]);
+}
+
+#[test]
+fn after_ten_bad_seconds_all_is_as_before() {
+    // N7.
+    for seed in 1..=4 {
+        let call = Call::new(seed, 1_000_000, Link::new(seed, 10), Link::new(seed + 99, 10));
+        let seen = call.run(30, |now, link| {
+            let bad = (10_000_000..20_000_000).contains(&now);
+            link.loss = if bad { Loss::Bursts(0.3, 4.0) } else { Loss::Random(0.0) };
+        });
+        let late = seen.freezes.iter().filter(|(at, _)| *at > 21_000_000).count();
+        assert_eq!(late, 0, "seed {seed}: {:?}", seen.freezes);
+        assert!(seen.worst() < Duration::from_millis(1200), "seed {seed}: {:?}", seen.freezes);
+        assert!(seen.plis.iter().all(|at| *at < 20_500_000) && seen.plis.len() < 20, "{:?}", seen.plis);
+        let mut end = seen.delays.iter().filter(|(at, _)| *at > 29_000_000);
+        assert!(end.all(|(_, delay)| *delay < 15.0), "seed {seed}: {:?}", seen.delays.last());
+    }
+}
+
+#[test]
+fn after_an_outage_the_picture_is_back_within_a_second() {
+    for (seed, outage) in [(1, 500_000), (2, 3_000_000), (3, 10_000_000)] {
+        let call = Call::new(seed, 1_000_000, Link::new(seed, 50), Link::new(seed + 99, 50));
+        let seen = call.run(30, |now, link| {
+            let out = (10_000_000..10_000_000 + outage).contains(&now);
+            link.loss = Loss::Random(if out { 1.0 } else { 0.0 });
+        });
+        let back = seen.delays.iter().find(|(captured, _)| *captured > 10_000_000 + outage).unwrap();
+        let shown = back.0 as f64 / 1000.0 + back.1 - 10_000.0 - outage as f64 / 1000.0;
+        assert!(shown < 1000.0, "back {shown} ms after an outage of {outage} us");
+        assert!(seen.plis.len() <= 2, "{:?}", seen.plis);
+    }
 }
