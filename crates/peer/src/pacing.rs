@@ -1,8 +1,10 @@
 //! The order and the time in which packets leave: pure, time is an argument.
 //!
-//! Sound never waits. Packets sent again go before new pictures, each once in a round trip. Pictures leave at
+//! Sound never waits. Packets sent again go before new pictures, each once in a round trip, or twice in a
+//! long one. Pictures leave at
 //! the pace set; when more waits than could leave in good time they are all dropped, and only a keyframe helps.
 
+use crate::missing::LONG_TRIP;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -20,6 +22,8 @@ const RESENT: usize = 512;
 const FLUSHED: usize = 16;
 /// Between two of the same packet, where the round trip is not known or short.
 const LEAST_AGAIN: Duration = Duration::from_millis(20);
+/// And in a long one.
+const TWICE_AFTER: Duration = Duration::from_millis(8);
 
 /// A packet that waits.
 #[derive(Debug)]
@@ -123,12 +127,15 @@ impl<T> Pacing<T> {
         now: Instant,
     ) -> Taken {
         let spacing = round_trip.unwrap_or_default().mul_f64(0.8).max(LEAST_AGAIN);
-        let lately =
-            |(number, at): &(u16, Instant)| *number == seq && now.saturating_duration_since(*at) < spacing;
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let lately = |(number, at): &&(u16, Instant)| *number == seq && since(*at) < spacing;
+        let allowed = if round_trip.is_some_and(|trip| trip > LONG_TRIP) { 2 } else { 1 };
+        let under_way = self.resent.iter().filter(lately).count() >= allowed
+            || self.resent.iter().filter(lately).any(|(_, at)| since(*at) < TWICE_AFTER);
         let waits = |queued: &Queued<T>| queued.seq == seq;
         if self.again.iter().any(waits)
             || self.fresh.iter().any(waits)
-            || self.resent.iter().rev().any(lately)
+            || under_way
             || self.flushed.iter().any(|range| within(range, seq))
             || self.again.len() >= MAX_QUEUED
         {
@@ -259,6 +266,24 @@ mod tests {
         assert_eq!(pacing.push_again(5, BITS, 5, TRIP, at(41)), Taken::Queued, "it was lost again");
         pacing.push(6, BITS, 6);
         assert_eq!(pacing.push_again(6, BITS, 6, TRIP, at(41)), Taken::Needless, "it has not left yet");
+    }
+
+    #[test]
+    fn on_a_long_way_a_packet_is_sent_again_twice() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let trip = Some(Duration::from_millis(200));
+        let mut pacing = Pacing::new(10_000_000.0);
+        let mut again = |ms| {
+            let taken = pacing.push_again(5, BITS, 5, trip, at(ms));
+            while pacing.pop(at(ms)).is_some() {}
+            taken
+        };
+        assert_eq!(again(0), Taken::Queued);
+        assert_eq!(again(5), Taken::Needless);
+        assert_eq!(again(15), Taken::Queued);
+        assert_eq!(again(30), Taken::Needless);
+        assert_eq!(again(170), Taken::Queued);
     }
 
     #[test]
