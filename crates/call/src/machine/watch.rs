@@ -18,6 +18,8 @@ const HEARD_LATELY: Duration = Duration::from_secs(1);
 const SAMPLE: Duration = Duration::from_millis(900);
 /// Signs are read from the mean of so many samples.
 const WINDOW: usize = 3;
+/// A call settles for so many samples: buffers fill, the first keyframe comes.
+const SETTLED: usize = 5;
 /// A picture that is smaller for so long is what they send now.
 const ACCUSTOMED: Duration = Duration::from_secs(60);
 /// Below this share of its best their picture is reduced.
@@ -204,7 +206,9 @@ impl Watch {
         let before = before.clone();
         Arc::make_mut(&mut self.history).push(Sample::between(&before, stats, passed));
         self.before = Some((now, stats.clone()));
-        self.look(&before, stats, facts, now);
+        if self.history.iter().len() >= SETTLED {
+            self.look(&before, stats, facts, now);
+        }
     }
 
     fn look(&mut self, before: &Stats, stats: &Stats, facts: Facts, now: Instant) {

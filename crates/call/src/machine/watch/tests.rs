@@ -214,6 +214,18 @@ fn a_second_of_trouble_is_no_sign() {
 }
 
 #[test]
+fn a_call_that_settles_is_not_judged_by_it() {
+    let mut rig = Rig::good();
+    rig.watch = Watch::new(rig.now);
+    for _ in 0..5 {
+        assert_eq!(rig.second(|s| lose(25)(s)), Some(GOOD));
+    }
+    for _ in 0..20 {
+        assert_eq!(rig.second(restore), Some(GOOD));
+    }
+}
+
+#[test]
 fn silence_is_lost_within_three_seconds_and_over_at_once() {
     let mut rig = Rig::good();
     assert_eq!(rig.silent_second().map(|v| v.quality), Some(Quality::Good));
