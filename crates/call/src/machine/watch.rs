@@ -20,6 +20,8 @@ const SAMPLE: Duration = Duration::from_millis(900);
 const WINDOW: usize = 3;
 /// A call settles for so many samples: buffers fill, the first keyframe comes.
 const SETTLED: usize = 5;
+/// The same after an outage, whose losses say nothing of the path as it is now.
+const RECOVERED: usize = WINDOW + 1;
 /// A picture that is smaller for so long is what they send now.
 const ACCUSTOMED: Duration = Duration::from_secs(60);
 /// Below this share of its best their picture is reduced.
@@ -156,6 +158,8 @@ pub(super) struct Watch {
     heard: Instant,
     /// Since when they should be sending something.
     expected: Option<Instant>,
+    /// Samples to come until signs are read from them.
+    unsettled: usize,
     signs: [Held; Sign::ALL.len()],
     best: Option<Best>,
 }
@@ -169,6 +173,7 @@ impl Watch {
             bytes: 0,
             heard: now,
             expected: None,
+            unsettled: SETTLED,
             signs: Default::default(),
             best: None,
         }
@@ -206,7 +211,8 @@ impl Watch {
         let before = before.clone();
         Arc::make_mut(&mut self.history).push(Sample::between(&before, stats, passed));
         self.before = Some((now, stats.clone()));
-        if self.history.iter().len() >= SETTLED {
+        self.unsettled = self.unsettled.saturating_sub(1);
+        if self.unsettled == 0 {
             self.look(&before, stats, facts, now);
         }
     }
@@ -286,6 +292,7 @@ impl Watch {
         let on = || Sign::ALL.into_iter().filter(|sign| self.signs[*sign as usize].on);
         let limit = on().filter_map(Sign::reason).find(|reason| reason.is_ours());
         if lost {
+            self.unsettled = self.unsettled.max(RECOVERED);
             let (quality, reason) = (Quality::Lost, Some(Reason::Silence));
             return Some(Verdict { quality, reason, limit, lost_for: Some(unheard.as_secs()) });
         }
