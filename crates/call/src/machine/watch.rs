@@ -238,13 +238,14 @@ impl Watch {
         }
     }
 
-    /// 1 where losses begin to be noticed.
+    /// 1 where losses begin to be noticed. No single second counts for more than it takes to be nearly there:
+    /// a short outage is over before it is told.
     fn loss(&self) -> f32 {
         let mean = |value: fn(&Sample) -> f32| self.history.recent(WINDOW, value);
-        let lost = mean(|s| s.lost_in).max(mean(|s| s.lost_out));
+        let lost = mean(|s| s.lost_in.min(0.2)).max(mean(|s| s.lost_out.min(0.2)));
         // A picture may stand still for other reasons too.
-        let frozen = if lost < 0.005 { 0.0 } else { mean(|s| s.frozen) };
-        (lost / 0.08).max(mean(|s| s.concealed) / 0.03).max(frozen / 0.15)
+        let frozen = if lost < 0.005 { 0.0 } else { mean(|s| s.frozen.min(0.4)) };
+        (lost / 0.08).max(mean(|s| s.concealed.min(0.08)) / 0.03).max(frozen / 0.15)
     }
 
     /// From mouth to ear without the devices, seconds: ITU-T G.114 calls 0.4 the limit.

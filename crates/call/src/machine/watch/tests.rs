@@ -216,6 +216,23 @@ fn a_second_of_trouble_now_and_then_is_no_sign() {
 }
 
 #[test]
+fn an_outage_of_half_a_second_is_over_before_it_is_told() {
+    let mut rig = Rig::good();
+    let blip = |stats: &mut Stats| {
+        lose(25)(stats);
+        stats.inbound_audio.concealed_samples += 24_000;
+        stats.inbound_video.total_freezes_duration += 0.6;
+        stats.outbound_audio.fraction_lost = 0.5;
+    };
+    assert_eq!(rig.second(blip), Some(GOOD));
+    for _ in 0..20 {
+        assert_eq!(rig.second(restore), Some(GOOD));
+    }
+    rig.second(blip);
+    assert_eq!(rig.until(poor(Reason::Loss), blip), 3, "more of them are");
+}
+
+#[test]
 fn a_call_that_settles_is_not_judged_by_it() {
     let mut rig = Rig::good();
     rig.watch = Watch::new(rig.now);
