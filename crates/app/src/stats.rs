@@ -1,10 +1,10 @@
 //! Statistics as a file: one JSON object a line, once a second, for `--stats`.
 //!
 //! A line: `{"time":1764000000.25,"phase":"in_room","me":{…},"participants":[{"id":"…","name":"…",
-//! "connection":"connected","muted":false,"camera_off":false,"away":false, …the fields of call::Stats…}]}`.
+//! "connection":"connected","muted":false,"camera_off":false,"away":false,"quality":"good","reason":null, …the fields of call::Stats…}]}`.
 
 use anyhow::{Context as _, Result};
-use call::{Connection, Phase, Snapshot, Stats};
+use call::{Connection, Phase, Quality, Reason, Snapshot, Stats};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write as _;
@@ -37,6 +37,8 @@ struct ParticipantLine<'a> {
     muted: bool,
     camera_off: bool,
     away: bool,
+    quality: Option<Quality>,
+    reason: Option<Reason>,
     #[serde(flatten)]
     stats: Option<&'a Stats>,
 }
@@ -51,6 +53,8 @@ pub fn line(snapshot: &Snapshot, now: SystemTime) -> serde_json::Result<String> 
         muted: them.muted,
         camera_off: them.camera_off,
         away: them.away,
+        quality: them.quality,
+        reason: them.reason,
         stats: them.stats.as_deref(),
     });
     serde_json::to_string(&Line {
@@ -120,8 +124,8 @@ mod tests {
             connection: Connection::Connected,
             view: media::Slot::default(),
             stats: Some(Arc::new(stats)),
-            quality: None,
-            reason: None,
+            quality: Some(Quality::Poor),
+            reason: Some(Reason::Loss),
             lost_for: None,
             history: Arc::default(),
         };
@@ -135,6 +139,7 @@ mod tests {
         let ben = &value["participants"][0];
         assert_eq!((&ben["id"], &ben["name"], &ben["muted"]), (&"p2".into(), &"Ben".into(), &true.into()));
         assert_eq!(ben["connection"], "connected");
+        assert_eq!((&ben["quality"], &ben["reason"]), (&"poor".into(), &"loss".into()));
         assert_eq!(ben["currentRoundTripTime"], 0.02);
         assert_eq!(ben["inboundVideo"]["framesPerSecond"], 29.9);
         assert_eq!(

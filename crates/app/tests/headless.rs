@@ -347,6 +347,7 @@ fn somebody_killed_is_away_then_gone_and_the_call_goes_on() {
     let mut ben = world.person("Ben", Colour::Blue, "tea");
     let id = ben.event("joined")["id"].clone();
     ann.sees(Colour::Blue);
+    ann.event_with("quality", |event| event["id"] == id && event["quality"] == "good");
     ben.kill();
     let killed = Instant::now();
     ann.until("Ben away", |dir| {
@@ -354,7 +355,11 @@ fn somebody_killed_is_away_then_gone_and_the_call_goes_on() {
     });
     let left = ann.event("participant_left");
     assert_eq!((&left["id"], &left["reason"]), (&id, &json!("timeout")));
+    let marks: Vec<&Value> = ann.seen.iter().filter(|event| event["event"] == "quality").collect();
+    let last = marks.last().unwrap();
+    assert_eq!((&last["quality"], &last["reason"]), (&json!("lost"), &json!("silence")), "{marks:?}");
     assert!(killed.elapsed() >= GRACE - Duration::from_millis(100), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() <= GRACE + Duration::from_secs(5), "{:?}", killed.elapsed());
 
     let mut cleo = world.person("Cleo", Colour::Green, "tea");
     cleo.sees(Colour::Red);

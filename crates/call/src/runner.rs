@@ -80,12 +80,14 @@ pub(crate) async fn run(config: Config, doors: Doors) {
             _ = stats.tick() => Input::Stats(runner.wiring.stats().await),
             _ = look.tick() => {
                 let now = wiring::addresses();
-                if now == addresses {
+                // Without any there is no network; the old ones may well come back.
+                if now.is_empty() || now == addresses {
                     continue;
                 }
                 tracing::info!(?now, "the addresses of this computer changed");
+                let all_gone = !addresses.is_empty() && addresses.is_disjoint(&now);
                 addresses = now;
-                Input::AddressesChanged
+                Input::AddressesChanged { all_gone }
             }
             _ = devices.tick(), if runner.window => {
                 list_devices(inputs.clone());

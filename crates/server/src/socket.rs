@@ -103,10 +103,8 @@ async fn read(
             continue;
         };
         heard = Instant::now();
-        // An error may come long after the connection died; a frame, or its orderly end, does not.
-        if !matches!(frame, Some(Err(_))) {
-            outbox.hears(heard);
-        }
+        // Its end, too, is a sign that it lived until now.
+        outbox.hears(heard);
         let verdict = match frame {
             Some(Ok(_)) if closing => continue,
             Some(Ok(Message::Text(text))) => intake.text(&text, heard),

@@ -67,6 +67,8 @@ pub enum Input {
     },
     /// Our addresses changed: the connection may be dead without knowing.
     Probe,
+    /// The address that the connection came from is gone.
+    Reconnect,
     /// We leave.
     Bye,
 }
@@ -209,8 +211,19 @@ impl Session {
                 self.probe(now);
                 Vec::new()
             }
+            Input::Reconnect => self.reconnect(now),
             Input::Bye => self.bye(),
         }
+    }
+
+    fn reconnect(&mut self, now: Instant) -> Vec<Output> {
+        self.tries = 0;
+        if let State::Closed { until } = &mut self.state {
+            *until = now;
+            return Vec::new();
+        }
+        let message = "this computer is in another network now".into();
+        self.give_up_socket(Trouble { message, permanent: false }, now)
     }
 
     fn hears(&mut self, now: Instant) {

@@ -40,6 +40,7 @@ pub struct Client {
     messages: mpsc::Sender<ClientMessage>,
     buttons: watch::Sender<(bool, bool)>,
     probe: Arc<Notify>,
+    renew: Arc<Notify>,
     leave: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -61,11 +62,19 @@ impl Client {
         let (leave, leave_rx) = oneshot::channel();
         let entry = Entry { room, name, audio, video };
         let session = Session::new(entry, server.base(), rand::random(), Instant::now());
-        let probe = Arc::new(Notify::new());
+        let (probe, renew) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let pending = VecDeque::new();
-        let driver = Driver { session, server, wire: Wire::None, events, pending, probe: probe.clone() };
+        let driver = Driver {
+            session,
+            server,
+            wire: Wire::None,
+            events,
+            pending,
+            probe: probe.clone(),
+            renew: renew.clone(),
+        };
         let task = tokio::spawn(driver.run(messages_rx, buttons_rx, leave_rx));
-        Self { messages, buttons, probe, leave: Some(leave), task }
+        Self { messages, buttons, probe, renew, leave: Some(leave), task }
     }
 
     /// Says something; never waits. While there is no connection it is kept (the latest 256 messages, of
@@ -83,6 +92,11 @@ impl Client {
     /// place back over a new connection. A try that waits is made at once.
     pub fn probe(&self) {
         self.probe.notify_one();
+    }
+
+    /// The address that our connection came from is gone: takes the place back over a new one at once.
+    pub fn reconnect(&self) {
+        self.renew.notify_one();
     }
 
     /// Leaves: says bye and waits for the server's close, half a second at most.
@@ -118,6 +132,7 @@ struct Driver {
     /// Events that the engine has not taken. While there are some nothing is read, so they are few.
     pending: VecDeque<ClientEvent>,
     probe: Arc<Notify>,
+    renew: Arc<Notify>,
 }
 
 impl Driver {
@@ -131,7 +146,7 @@ impl Driver {
         while !self.session.is_ended() {
             let now = Instant::now();
             let deadline = self.session.deadline(now).unwrap_or(now).into();
-            let Self { session, wire, events, pending, probe, .. } = &mut self;
+            let Self { session, wire, events, pending, probe, renew, .. } = &mut self;
             let may_read = pending.is_empty();
             let input = tokio::select! {
                 biased;
@@ -152,6 +167,7 @@ impl Driver {
                     Input::State { audio, video }
                 }
                 () = probe.notified() => Input::Probe,
+                () = renew.notified() => Input::Reconnect,
                 Some(message) = messages.recv() => Input::Send(message),
                 input = poll_fn(|cx| wire.poll(session, may_read, cx)) => input,
                 () = tokio::time::sleep_until(deadline) => Input::Tick,

@@ -233,3 +233,21 @@ fn a_probe_that_is_not_answered_gives_the_socket_up_early() {
     assert_eq!(bench.session.deadline(bench.now), Some(bench.now), "the next try is due at once");
     assert_eq!(bench.enter(true).matches("secret").count(), 1);
 }
+
+#[test]
+fn in_another_network_the_place_is_taken_back_without_waiting_for_the_old_socket() {
+    let mut bench = Bench::new(1);
+    bench.enter(false);
+    bench.now += Duration::from_secs(60);
+    let outputs = bench.on(Input::Reconnect);
+    assert!(
+        matches!(outputs[..], [Output::Drop, Output::Event(ClientEvent::Disconnected { .. })]),
+        "{outputs:?}"
+    );
+    let again = bench.session.deadline(bench.now).unwrap() - bench.now;
+    assert!(again <= signaling::session::BACKOFF_FIRST * 2, "{again:?}");
+    assert!(bench.enter(true).contains("secret"));
+    bench.on(Input::Lost(Trouble { message: "x".into(), permanent: false }));
+    assert_eq!(bench.on(Input::Reconnect), []);
+    assert_eq!(bench.session.deadline(bench.now), Some(bench.now), "the next try is due at once");
+}

@@ -180,7 +180,7 @@ impl Pen<'_> {
 
     fn bars(&self, lit: u8) {
         for (at, (x, top)) in [(0.08, 0.62), (0.39, 0.36), (0.7, 0.1)].into_iter().enumerate() {
-            let color = if at < usize::from(lit) { self.color } else { self.color.gamma_multiply(0.25) };
+            let color = if at < usize::from(lit) { self.color } else { self.color.gamma_multiply(0.35) };
             let rect = Rect::from_min_max(self.at((x, top)), self.at((x + 0.22, 0.92)));
             self.painter.rect_filled(rect, 0.06 * self.side, color);
         }

@@ -11,7 +11,7 @@ use call::{Participant, Stats};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
     Align, Align2, Color32, CornerRadius, FontId, Frame, Label, Layout, Margin, Rect, RichText, ScrollArea,
-    Sense, Ui, UiBuilder, WidgetInfo, pos2, vec2,
+    Sense, Stroke, Ui, UiBuilder, WidgetInfo, pos2, vec2,
 };
 
 /// In points.
@@ -32,6 +32,7 @@ pub fn show(ui: &mut Ui, stage: Rect, participants: &[Participant]) -> bool {
     let inside = &mut ui.new_child(UiBuilder::new().max_rect(place).layout(Layout::top_down(Align::Min)));
     let frame = Frame::new()
         .fill(GROUND)
+        .stroke(Stroke::new(1.0, theme::LINE))
         .corner_radius(CornerRadius::same(theme::ROUNDING))
         .inner_margin(Margin::symmetric(12, 8));
     let mut stays = true;
@@ -45,6 +46,8 @@ pub fn show(ui: &mut Ui, stage: Rect, participants: &[Participant]) -> bool {
         });
         let height = (place.bottom() - ui.next_widget_position().y - 8.0).max(ROW);
         ScrollArea::vertical().max_height(height).auto_shrink([false, true]).show(ui, |ui| {
+            // Beside the plots, not over them, is where the scroll bar goes.
+            ui.set_max_width(ui.available_width() - 8.0);
             if participants.is_empty() {
                 ui.label(RichText::new("There is nobody to measure yet").color(theme::FAINT));
             }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Until then what is waited for must have come; generous, for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the server keeps the place of somebody away.
-pub(crate) const GRACE: Duration = Duration::from_millis(2500);
+pub(crate) const GRACE: Duration = Duration::from_millis(4500);
 
 /// Where a test takes place.
 pub(crate) struct World {

@@ -67,8 +67,8 @@ pub(crate) enum Input {
     Stats(Vec<(PeerKey, Stats)>),
     /// How loud the microphone is.
     MicLevel(f32),
-    /// This computer has other addresses than before.
-    AddressesChanged,
+    /// This computer has other addresses than before; none of those when `all_gone`.
+    AddressesChanged { all_gone: bool },
     /// Time passed.
     Tick,
 }
@@ -128,6 +128,8 @@ pub(crate) enum Effect {
     RestartIce(PeerKey),
     /// See whether the server still hears us, and go to it anew if not.
     ProbeServer,
+    /// Go to the server anew: the connection to it is gone.
+    ReconnectServer,
     /// Have it say an unanswered offer again.
     RepeatOffer(PeerKey),
     /// Have the next picture be a keyframe.
@@ -276,7 +278,7 @@ impl Machine {
             Input::DisplayFailed { why } => self.problem(About::Display, why, false),
             Input::Devices(devices) => self.snapshot.devices = devices,
             Input::Stats(all) => self.on_stats(all, now),
-            Input::AddressesChanged => self.on_addresses_changed(now),
+            Input::AddressesChanged { all_gone } => self.on_addresses_changed(all_gone, now),
             Input::MicLevel(level) => self.snapshot.me.mic_level = level,
             Input::Tick => self.on_tick(now),
         }

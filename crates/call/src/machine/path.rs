@@ -114,10 +114,14 @@ impl Machine {
     }
 
     /// The addresses changed: the server may not hear us any more, and a path may be gone that is not known
-    /// to be. One that still works is left alone.
-    pub(super) fn on_addresses_changed(&mut self, now: Instant) {
+    /// to be. One that still works is left alone. When no address is left of those that were, nothing works.
+    pub(super) fn on_addresses_changed(&mut self, all_gone: bool, now: Instant) {
         if !self.in_room() {
             return;
+        }
+        if all_gone {
+            self.effect(Effect::ReconnectServer);
+            return self.restart_all(now);
         }
         self.effect(Effect::ProbeServer);
         for peering in self.peers.values_mut() {

@@ -18,6 +18,10 @@ const HEARD_LATELY: Duration = Duration::from_secs(1);
 const SAMPLE: Duration = Duration::from_millis(900);
 /// Signs are read from the mean of so many samples.
 const WINDOW: usize = 3;
+/// A call settles for so many samples: buffers fill, the first keyframe comes.
+const SETTLED: usize = 5;
+/// The same after an outage, whose losses say nothing of the path as it is now.
+const RECOVERED: usize = WINDOW + 1;
 /// A picture that is smaller for so long is what they send now.
 const ACCUSTOMED: Duration = Duration::from_secs(60);
 /// Below this share of its best their picture is reduced.
@@ -154,6 +158,8 @@ pub(super) struct Watch {
     heard: Instant,
     /// Since when they should be sending something.
     expected: Option<Instant>,
+    /// Samples to come until signs are read from them.
+    unsettled: usize,
     signs: [Held; Sign::ALL.len()],
     best: Option<Best>,
 }
@@ -167,6 +173,7 @@ impl Watch {
             bytes: 0,
             heard: now,
             expected: None,
+            unsettled: SETTLED,
             signs: Default::default(),
             best: None,
         }
@@ -204,7 +211,10 @@ impl Watch {
         let before = before.clone();
         Arc::make_mut(&mut self.history).push(Sample::between(&before, stats, passed));
         self.before = Some((now, stats.clone()));
-        self.look(&before, stats, facts, now);
+        self.unsettled = self.unsettled.saturating_sub(1);
+        if self.unsettled == 0 {
+            self.look(&before, stats, facts, now);
+        }
     }
 
     fn look(&mut self, before: &Stats, stats: &Stats, facts: Facts, now: Instant) {
@@ -228,13 +238,14 @@ impl Watch {
         }
     }
 
-    /// 1 where losses begin to be noticed.
+    /// 1 where losses begin to be noticed. No single second counts for more than it takes to be nearly there:
+    /// a short outage is over before it is told.
     fn loss(&self) -> f32 {
         let mean = |value: fn(&Sample) -> f32| self.history.recent(WINDOW, value);
-        let lost = mean(|s| s.lost_in).max(mean(|s| s.lost_out));
+        let lost = mean(|s| s.lost_in.min(0.2)).max(mean(|s| s.lost_out.min(0.2)));
         // A picture may stand still for other reasons too.
-        let frozen = if lost < 0.005 { 0.0 } else { mean(|s| s.frozen) };
-        (lost / 0.08).max(mean(|s| s.concealed) / 0.03).max(frozen / 0.15)
+        let frozen = if lost < 0.005 { 0.0 } else { mean(|s| s.frozen.min(0.4)) };
+        (lost / 0.08).max(mean(|s| s.concealed.min(0.08)) / 0.03).max(frozen / 0.15)
     }
 
     /// From mouth to ear without the devices, seconds: ITU-T G.114 calls 0.4 the limit.
@@ -282,6 +293,7 @@ impl Watch {
         let on = || Sign::ALL.into_iter().filter(|sign| self.signs[*sign as usize].on);
         let limit = on().filter_map(Sign::reason).find(|reason| reason.is_ours());
         if lost {
+            self.unsettled = self.unsettled.max(RECOVERED);
             let (quality, reason) = (Quality::Lost, Some(Reason::Silence));
             return Some(Verdict { quality, reason, limit, lost_for: Some(unheard.as_secs()) });
         }

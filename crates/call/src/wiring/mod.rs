@@ -151,6 +151,11 @@ impl Wiring {
                     client.probe();
                 }
             }
+            Effect::ReconnectServer => {
+                if let Some(client) = &self.client {
+                    client.reconnect();
+                }
+            }
             Effect::RepeatOffer(key) => self.tell(key, peer::Peer::repeat_offer),
             Effect::Keyframe => self.video_out.request_keyframe(),
             Effect::Connected(key) => {
@@ -365,9 +370,9 @@ fn reporter<E>(inputs: &mpsc::Sender<Input>, translate: fn(E) -> Input) -> impl 
     move |event| hand_in(&inputs, translate(event))
 }
 
-/// The addresses that connections use, in no order that matters.
+/// The addresses that others may reach us by; none without a network.
 pub(crate) fn addresses() -> BTreeSet<IpAddr> {
-    peer::local_addresses().into_iter().collect()
+    peer::local_addresses().into_iter().filter(|address| !address.is_loopback()).collect()
 }
 
 /// What the system has now. Asks the system's services: may take a fifth of a second.
