@@ -51,10 +51,10 @@ pub struct Plan {
 pub struct Programs {
     /// `snug`.
     pub snug: PathBuf,
-    /// `snug-server`.
-    pub server: PathBuf,
-    /// `lab`, for the download beside a call.
-    pub lab: PathBuf,
+    /// `snug-server`; `None`: the server inside the first host's `snug`.
+    pub server: Option<PathBuf>,
+    /// `lab`, for the download beside a call; `None`: no scenario has one.
+    pub lab: Option<PathBuf>,
 }
 
 /// Who calls whom.
@@ -161,7 +161,8 @@ pub struct Report {
 /// # Errors
 /// When a program is missing or a call fails: no figure is made up.
 pub async fn run(plan: &Plan) -> Result<Report> {
-    for program in [&plan.programs.snug, &plan.programs.server, &plan.programs.lab] {
+    let Programs { snug, server, lab } = &plan.programs;
+    for program in [Some(snug), server.as_ref(), lab.as_ref()].into_iter().flatten() {
         ensure!(program.exists(), "{} is missing: build it, or name another", program.display());
     }
     let stage = Stage::set(plan)?;

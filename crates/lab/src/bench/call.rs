@@ -2,9 +2,10 @@
 
 use super::analyse::{Direction, Span};
 use super::figures::{Cost, Figures, Series};
+use super::happening::{self, Begun};
 use super::record::{Record, SIZE, Source};
-use super::scenario::{Happening, Scenario};
-use super::{Kind, Pair, Stage, guest, happening};
+use super::scenario::Scenario;
+use super::{Kind, Pair, Stage, guest};
 use crate::ends::chromium::{self, Chromium};
 use crate::ends::server::Server;
 use crate::ends::snug::{self, Snug};
@@ -37,10 +38,16 @@ pub(super) async fn run(stage: &Stage, pair: Pair, scenario: &Scenario, seed: u6
     let folder = tempfile::Builder::new().prefix("call-").tempdir_in(stage.folder.path())?;
     let easy = Way::delay(Duration::from_millis(10));
     let link = Link::up(Conditions { seed, ..Conditions::both(easy) })?;
-    let server = Server::start(&link, &stage.programs.server).await?;
+    let server = match &stage.programs.server {
+        Some(program) => Some(Server::start(&link, program).await?),
+        None => None,
+    };
+    let url = server.as_ref().map(|server| &*server.url);
     let [one, two] = pair.kinds();
-    let mut first = End::start(stage, &link, Host::First, one, &server.url, folder.path()).await?;
-    let mut second = End::start(stage, &link, Host::Second, two, &server.url, folder.path()).await?;
+    let mut first = End::start(stage, &link, Host::First, one, url, folder.path()).await?;
+    let inside = first.server();
+    let url = url.or(inside.as_deref());
+    let mut second = End::start(stage, &link, Host::Second, two, url, folder.path()).await?;
     second.sees_other().await?;
     first.sees_other().await?;
     first.record().await?;
@@ -50,8 +57,8 @@ pub(super) async fn run(stage: &Stage, pair: Pair, scenario: &Scenario, seed: u6
     let roots = [first.pid()?, second.pid()?];
     let cpu = || -> Result<_> { Ok([CpuTimes::of_tree(roots[0])?, CpuTimes::of_tree(roots[1])?]) };
     let (start, start_us, before) = (Instant::now(), unix_us(), cpu()?);
-    let download = happening::start(stage, &link, scenario).await?;
-    let span = span(scenario, start, start_us);
+    let begun = happening::start(stage, &link, scenario).await?;
+    let span = span(scenario, start, start_us, &begun);
     tokio::time::sleep_until((start + scenario.lasts()).into()).await;
     let after = cpu()?;
     let costs = [0, 1].map(|end| -> Result<Cost> {
@@ -66,10 +73,7 @@ pub(super) async fn run(stage: &Stage, pair: Pair, scenario: &Scenario, seed: u6
     let (one, two) = (first.bring_home().await?, second.bring_home().await?);
     let [cost_one, cost_two] = costs;
     let costs = [cost_one?, cost_two?];
-    let download_kbps = match download {
-        Some(download) => Some(download.kbps().await?),
-        None => None,
-    };
+    let download_kbps = begun.kbps().await?;
     let (clip, scenario) = (stage.clip.clone(), scenario.clone());
     let analyse = move || -> Result<Outcome> {
         let records = [one.read()?, two.read()?];
@@ -97,20 +101,18 @@ fn steps(scenario: &Scenario, seed: u64) -> Vec<Step> {
     scenario.steps.iter().enumerate().map(step).collect()
 }
 
-fn span(scenario: &Scenario, start: Instant, start_us: u64) -> Span {
-    let lasts = scenario.lasts();
-    let micros = |seconds: f64| start_us + (seconds * 1e6) as u64;
-    let outage_over: Option<f64> = match scenario.steps.iter().rposition(|(_, way)| way.outage) {
-        Some(index) => Some(scenario.steps[..=index].iter().map(|(seconds, _)| seconds).sum()),
-        None if scenario.happening == Happening::Move => Some(lasts.as_secs_f64() / 3.0),
-        None => None,
+fn span(scenario: &Scenario, start: Instant, start_us: u64, begun: &Begun) -> Span {
+    let outage = scenario.steps.iter().rposition(|(_, way)| way.outage);
+    let outage_over = outage.map(|index| {
+        let seconds: f64 = scenario.steps[..=index].iter().map(|(seconds, _)| seconds).sum();
+        start_us + (seconds * 1e6) as u64
+    });
+    let moved = match begun {
+        Begun::Moved(at_us) => Some(*at_us),
+        Begun::Nothing | Begun::Download(_) => None,
     };
-    Span {
-        start,
-        us: start_us..start_us + lasts.as_micros() as u64,
-        mended_us: outage_over.map(micros),
-        fresh: scenario.happening == Happening::Move,
-    }
+    let end_us = start_us + scenario.lasts().as_micros() as u64;
+    Span { start, us: start_us..end_us, mended_us: moved.or(outage_over), fresh: moved.is_some() }
 }
 
 /// Where to read what an end recorded.
@@ -138,7 +140,7 @@ impl End {
         link: &Link,
         host: Host,
         kind: Kind,
-        url: &str,
+        url: Option<&str>,
         folder: &Path,
     ) -> Result<Self> {
         match kind {
@@ -159,12 +161,21 @@ impl End {
             }
             Kind::Chromium => {
                 let (clip, voice) = (&*stage.clip, &*stage.voice);
+                let url = url.context("a browser has no server inside: name one")?;
                 let setting = chromium::Setting { url, room: ROOM, clip, voice, script: guest::RECORD_JS };
                 let end = Chromium::open(link, host, &setting).await?;
                 end.page.click("#join").await?;
                 end.page.wait_for("!!snug.room", PATIENCE).await?;
                 Ok(Self::Chromium(Box::new(end)))
             }
+        }
+    }
+
+    /// The address of the server inside, if this one has it.
+    fn server(&self) -> Option<String> {
+        match self {
+            Self::Snug { snug, .. } => Some(snug.link.strip_suffix(&format!("/{ROOM}"))?.to_owned()),
+            Self::Chromium(_) => None,
         }
     }
 

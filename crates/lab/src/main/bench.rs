@@ -49,8 +49,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         runs: args.runs,
         programs: Programs {
             snug: program(&args.snug, "snug"),
-            server: program(&args.snug_server, "snug-server"),
-            lab: std::env::current_exe()?,
+            server: Some(program(&args.snug_server, "snug-server")),
+            lab: Some(std::env::current_exe()?),
         },
         pesq: Some(beside.parent().unwrap_or(beside).join("lab-pesq")),
     };
