@@ -17,8 +17,11 @@ fn scenario(name: &str) -> Scenario {
 async fn call(scenario: Scenario) -> Option<Vec<Entry>> {
     let programs = Programs { snug: env!("CARGO_BIN_EXE_snug").into(), server: None, lab: None };
     let plan = Plan { scenarios: vec![scenario], pairs: vec![Pair::Snug], runs: 1, programs, pesq: None };
-    match run(&plan).await {
-        Ok(report) => Some(report.entries),
+    match run(&plan, |_| Ok(())).await {
+        Ok(report) => {
+            assert!(report.failures.is_empty(), "{:?}", report.failures);
+            Some(report.entries)
+        }
         Err(error) => match error.downcast_ref() {
             Some(LinkError::NotAllowed(_) | LinkError::Tun(_)) => {
                 eprintln!("SKIPPED: {error:#}");

@@ -30,7 +30,7 @@ pub(super) enum Begun {
     /// The second host has another address since this moment, Unix time in microseconds.
     Moved(u64),
     /// The second host downloads.
-    Download(Download),
+    Download(Box<Download>),
 }
 
 /// Waits for the third of the time after which something is to happen, and begins it.
@@ -51,7 +51,7 @@ pub(super) async fn start(stage: &Stage, link: &Link, scenario: &Scenario) -> Re
             let mut command = Command::from(link.command(Host::Second, lab));
             command.arg("download").arg(format!("{}:{PORT}", Host::First.address()));
             command.args(["--seconds", &seconds.to_string()]).stdout(Stdio::piped()).kill_on_drop(true);
-            Ok(Begun::Download(Download { _pour: pour, taker: command.spawn()?, seconds }))
+            Ok(Begun::Download(Box::new(Download { _pour: pour, taker: command.spawn()?, seconds })))
         }
     }
 }
