@@ -101,13 +101,13 @@ fn a_schedule_is_played_by_the_clock_and_its_last_step_stays() {
     };
     let start = Instant::now();
     link.play(&[step(600, 1), step(100, 100)]);
-    let trips: Vec<f64> = round_trips(&link, 5000, 40).into_iter().map(|trip| trip.expect("lost")).collect();
-    assert!(start.elapsed() > Duration::from_millis(600), "the last ones were slow");
-    assert!(trips.iter().any(|ms| (2.0..60.0).contains(ms)), "{trips:?}");
-    assert!(trips[39] >= 200.0, "{trips:?}");
+    let trip = || round_trips(&link, 5000, 1)[0].expect("lost");
+    let fast = std::iter::repeat_with(trip).take_while(|ms| *ms < 200.0).count();
+    assert!(fast > 0 && start.elapsed() >= Duration::from_millis(600), "{fast} fast ones");
+    assert!(trip() >= 200.0 && trip() >= 200.0, "the last step stays");
     let [there, _] = link.traces();
     let bins = there.bins(there.start(), Instant::now());
-    assert!(bins.iter().map(|bin| bin.packets).sum::<u32>() >= 40);
+    assert!(bins.iter().map(|bin| bin.packets).sum::<u32>() as usize >= fast + 3);
     drop(echo);
 }
 
