@@ -35,7 +35,7 @@ impl Aim {
     }
 }
 
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 21] = [
     row("frames a second", 1, |f| Some(f.picture.frames_per_second), Aim::None),
     row("freezes", 1, |f| Some(f64::from(f.picture.freezes.count)), Aim::None),
     row("frozen, %", 2, |f| Some(f.frozen_percent()), Aim::AtMost(1.0)),
@@ -47,6 +47,8 @@ const ROWS: [Row; 19] = [
     row("PESQ", 2, |f| f.sound.pesq, Aim::NoLess),
     row("concealed, %", 2, |f| f.sound.concealed_percent, Aim::None),
     row("sent, kb/s", 0, |f| Some(f.net.sent_kbps), Aim::None),
+    row("least used of the line in a step, %", 0, |f| f.net.least_used_percent(), Aim::None),
+    row("most used of the line in a step, %", 0, |f| f.net.most_used_percent(), Aim::None),
     row("queue p95, ms", 0, |f| f.net.queue_p95_ms, Aim::None),
     row("the download got, kb/s", 0, |f| f.net.download_kbps, Aim::None),
     row("PLI a second", 2, |f| f.net.pli_a_second, Aim::None),
