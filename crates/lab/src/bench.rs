@@ -4,6 +4,7 @@
 mod align;
 mod analyse;
 mod call;
+mod end;
 pub mod figures;
 pub mod freeze;
 mod guest;
@@ -17,9 +18,10 @@ pub mod scenario;
 mod table;
 
 use crate::delay::median;
+use crate::link::{Conditions, Link, Way};
 use crate::mark::{Clip, Colour, write_clip};
 use crate::speech::write_speech;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use figures::{Figures, Series, Sound};
 use pesq::Pesq;
 pub use plot::svg;
@@ -51,10 +53,10 @@ pub struct Plan {
 pub struct Programs {
     /// `snug`.
     pub snug: PathBuf,
-    /// `snug-server`.
-    pub server: PathBuf,
-    /// `lab`, for the download beside a call.
-    pub lab: PathBuf,
+    /// `snug-server`; `None`: the server inside the first host's `snug`.
+    pub server: Option<PathBuf>,
+    /// `lab`, for the download beside a call; `None`: no scenario has one.
+    pub lab: Option<PathBuf>,
 }
 
 /// Who calls whom.
@@ -148,44 +150,71 @@ impl Stage {
 }
 
 /// What came of a plan.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Each direction of each call.
     pub entries: Vec<Entry>,
+    /// The calls that failed: no figure of them is among the others.
+    pub failures: Vec<Failure>,
     /// Why there are no scores of PESQ, if there are none.
     pub no_pesq: Option<String>,
 }
 
-/// Runs the plan; progress goes to standard error.
+/// A call that failed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// The scenario's name.
+    pub scenario: &'static str,
+    /// Who called.
+    pub pair: Pair,
+    /// The run's number, from 0.
+    pub run: u32,
+    /// Why.
+    pub why: String,
+}
+
+/// Runs the plan; progress goes to standard error, and the report so far to `told` after each call. A call that
+/// fails does not end it.
 ///
 /// # Errors
-/// When a program is missing or a call fails: no figure is made up.
-pub async fn run(plan: &Plan) -> Result<Report> {
-    for program in [&plan.programs.snug, &plan.programs.server, &plan.programs.lab] {
+/// When a program is missing, or the machine does not let us have a link.
+pub async fn run(plan: &Plan, mut told: impl FnMut(&Report) -> Result<()>) -> Result<Report> {
+    let Programs { snug, server, lab } = &plan.programs;
+    for program in [Some(snug), server.as_ref(), lab.as_ref()].into_iter().flatten() {
         ensure!(program.exists(), "{} is missing: build it, or name another", program.display());
     }
+    // Tells at once where there can be none.
+    drop(Link::up(Conditions::both(Way::default()))?);
     let stage = Stage::set(plan)?;
-    let mut entries = Vec::new();
+    let mut report = Report { no_pesq: stage.pesq.as_ref().err().cloned(), ..Report::default() };
     for scenario in &plan.scenarios {
-        for run in 0..plan.runs {
-            for pair in &plan.pairs {
-                let what = format!(
-                    "{} ({}), {pair:?}, run {} of {}",
-                    scenario.name,
-                    scenario.title,
-                    run + 1,
-                    plan.runs
-                );
-                eprintln!("lab: {what} …");
-                let outcome = call::run(&stage, *pair, scenario, u64::from(run) + 1).await.context(what)?;
-                let kinds = pair.kinds();
-                for (side, (mut figures, series)) in outcome.directions.into_iter().enumerate() {
-                    stage.judge(&outcome.heard[side], &mut figures.sound)?;
-                    let (scenario, from, to) = (scenario.name, kinds[side], kinds[1 - side]);
-                    entries.push(Entry { scenario, from, to, run, figures, series });
+        for (run, pair) in (0..plan.runs).flat_map(|run| plan.pairs.iter().map(move |pair| (run, *pair))) {
+            let (name, title) = (scenario.name, scenario.title);
+            eprintln!("lab: {name} ({title}), {pair:?}, run {} of {} …", run + 1, plan.runs);
+            match stage.call(scenario, pair, run).await {
+                Ok(entries) => report.entries.extend(entries),
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    eprintln!("lab: that call failed: {why}");
+                    report.failures.push(Failure { scenario: name, pair, run, why });
                 }
             }
+            told(&report)?;
         }
     }
-    Ok(Report { entries, no_pesq: stage.pesq.err() })
+    Ok(report)
+}
+
+impl Stage {
+    /// Both directions of a call.
+    async fn call(&self, scenario: &Scenario, pair: Pair, run: u32) -> Result<Vec<Entry>> {
+        let outcome = call::run(self, pair, scenario, u64::from(run) + 1).await?;
+        let (kinds, scenario) = (pair.kinds(), scenario.name);
+        let mut entries = Vec::new();
+        for (side, (mut figures, series)) in outcome.directions.into_iter().enumerate() {
+            self.judge(&outcome.heard[side], &mut figures.sound)?;
+            entries.push(Entry { scenario, from: kinds[side], to: kinds[1 - side], run, figures, series });
+        }
+        Ok(entries)
+    }
 }

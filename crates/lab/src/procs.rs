@@ -120,11 +120,14 @@ mod tests {
 
     #[test]
     fn children_are_counted_in() {
-        let busy = "( i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo done; read x ) & wait";
+        // What runs in the background has no standard input of its own: it would not wait, and be gone.
+        let busy =
+            "exec 3<&0; ( i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo done; read x <&3 ) & wait";
+        // Before it starts: on a busy machine it may have worked before we look.
+        let before = CpuTimes::of_tree(std::process::id()).unwrap();
         let mut command = Command::new("sh");
         let mut child =
             command.args(["-c", busy]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let before = CpuTimes::of_tree(std::process::id()).unwrap();
         child.stdout.take().unwrap().read_exact(&mut [0; 5]).unwrap();
         let after = CpuTimes::of_tree(std::process::id()).unwrap();
         assert!(after.since(&before) > 0.05, "{} s", after.since(&before));

@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking, its helpers too")]
 
-use lab::link::{Conditions, Host, Link, LinkError, Loss, Way};
+use lab::link::{Conditions, Host, Link, LinkError, Loss, Step, Way};
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 struct Killed(Child);
 
@@ -42,7 +43,11 @@ fn echo(link: &Link) -> Killed {
 
 /// `lab ping` from the first host: milliseconds there and back, `None` for the lost.
 fn round_trips(link: &Link, patience_ms: u32, count: u32) -> Vec<Option<f64>> {
-    let to = format!("{}:9000", Host::Second.address());
+    round_trips_to(link, Host::Second.address(), patience_ms, count)
+}
+
+fn round_trips_to(link: &Link, to: Ipv4Addr, patience_ms: u32, count: u32) -> Vec<Option<f64>> {
+    let to = format!("{to}:9000");
     let mut command = link.command(Host::First, env!("CARGO_BIN_EXE_lab"));
     command.args(["ping", &to, "--count", &count.to_string(), "--patience-ms", &patience_ms.to_string()]);
     let output = command.output().unwrap();
@@ -83,5 +88,37 @@ fn losses_are_as_often_as_said_and_can_be_changed_while_up() {
     assert_eq!(round_trips(&link, 100, 2), [None, None], "nothing passes now");
     link.set(Conditions::both(Way::default()));
     assert!(round_trips(&link, 5000, 5).iter().all(Option::is_some), "everything passes again");
+    drop(echo);
+}
+
+#[test]
+fn a_schedule_is_played_by_the_clock_and_its_last_step_stays() {
+    let Some(link) = link(Way::default()) else { return };
+    let echo = echo(&link);
+    let step = |ms, delay| Step {
+        lasts: Duration::from_millis(ms),
+        conditions: Conditions::both(Way::delay(Duration::from_millis(delay))),
+    };
+    let start = Instant::now();
+    link.play(&[step(600, 1), step(100, 100)]);
+    let trip = || round_trips(&link, 5000, 1)[0].expect("lost");
+    let fast = std::iter::repeat_with(trip).take_while(|ms| *ms < 200.0).count();
+    assert!(fast > 0 && start.elapsed() >= Duration::from_millis(600), "{fast} fast ones");
+    assert!(trip() >= 200.0 && trip() >= 200.0, "the last step stays");
+    let [there, _] = link.traces();
+    let bins = there.bins(there.start(), Instant::now());
+    assert!(bins.iter().map(|bin| bin.packets).sum::<u32>() as usize >= fast + 3);
+    drop(echo);
+}
+
+#[test]
+fn a_host_that_moves_is_reached_at_its_new_address_alone() {
+    let Some(link) = link(Way::delay(Duration::from_millis(1))) else { return };
+    let echo = echo(&link);
+    let elsewhere = Ipv4Addr::new(10, 77, 9, 2);
+    assert!(round_trips(&link, 5000, 2).iter().all(Option::is_some));
+    link.move_to(Host::Second, elsewhere).unwrap();
+    assert!(round_trips_to(&link, elsewhere, 5000, 2).iter().all(Option::is_some));
+    assert_eq!(round_trips(&link, 100, 1), [None], "nobody is at the old one");
     drop(echo);
 }

@@ -182,3 +182,95 @@ impl Direction<'_> {
 fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Look, Shown, Stat};
+    use super::super::scenario;
+    use super::*;
+    use crate::link::Way;
+    use crate::link::model::Pipe;
+    use crate::mark::{Clip, Colour, write_clip};
+
+    const START_US: u64 = 1_000_000_000;
+
+    /// An outage from 8 to 11 s; the link has 1000 bytes each 20 ms, else.
+    fn pipe(start: Instant) -> Pipe {
+        let mut pipe = Pipe::new(Way::default(), 1, start);
+        for number in 0..1500u32 {
+            let now = start + Duration::from_millis(20) * number;
+            if [400, 550].contains(&number) {
+                pipe.set(Way { outage: number == 400, ..Way::default() }, now);
+            }
+            pipe.push(vec![0; 1000], now);
+        }
+        pipe
+    }
+
+    /// 30 pictures a second, each shown 40 ms after it was taken; none from 8 to 11.5 s.
+    fn ends() -> (Record, Record) {
+        let (mut from, mut to) = (Record::default(), Record::default());
+        for i in 0..960u32 {
+            let at_us = START_US - 1_000_000 + u64::from(i) * 1_000_000 / 30;
+            let number = i % 600;
+            from.source.push(Sighting { number, at_us });
+            let at_us = at_us + 40_000;
+            if !(START_US + 8_000_000..START_US + 11_500_000).contains(&at_us) {
+                to.shown.push(Shown { number: Some(number), at_us });
+            }
+        }
+        for second in 0..32u64 {
+            // From the ninth second to the eleventh half of the sound is made up.
+            let made_up = second.clamp(9, 11) - 9;
+            let stat = Stat {
+                at_us: START_US - 1_000_000 + second * 1_000_000,
+                concealed: made_up as f64 * 24_000.0,
+                samples: second as f64 * 48_000.0,
+                plis: made_up as f64,
+                target_kbps: Some(500.0),
+            };
+            to.stats.push(stat);
+            from.stats.push(stat);
+        }
+        (from, to)
+    }
+
+    #[test]
+    fn figures_are_those_of_what_was_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clip.y4m");
+        write_clip(&path, &Clip { frames: 2, ..Clip::new(Colour::Green, 1) }).unwrap();
+        let mut clip = Source::open(&path).unwrap();
+        let scenario = scenario::all().into_iter().find(|scenario| scenario.name == "N11b").unwrap();
+        let start = Instant::now();
+        let us = START_US..START_US + 30_000_000;
+        let span = Span { start, us, mended_us: Some(START_US + 11_000_000), fresh: false };
+        let (from, mut to) = ends();
+        let luma = clip.luma(1).unwrap().unwrap();
+        to.looks =
+            [START_US - 5, START_US + 5].map(|at_us| Look { number: 1, at_us, luma: luma.clone() }).to_vec();
+        let cost = Cost { cpu: 0.5, pss_megabytes: 20.0 };
+        let pipe = pipe(start);
+        let direction =
+            Direction { scenario: &scenario, span: &span, from: &from, to: &to, trace: pipe.trace(), cost };
+        let (figures, series) = direction.figures(&mut clip).unwrap();
+
+        let picture = &figures.picture;
+        assert_eq!(
+            (picture.delay_p50_ms, picture.compared, picture.unread),
+            (Some(40.0), 1, 0),
+            "{picture:?}"
+        );
+        assert_eq!((picture.ssim, picture.freezes.count), (Some(1.0), 1));
+        assert!((picture.back_s.unwrap() - 0.5).abs() < 0.04, "{picture:?}");
+        assert!((picture.frames_per_second - 26.5).abs() < 0.1, "{picture:?}");
+        assert!((figures.frozen_percent() - 3.5 / 0.3).abs() < 0.2, "{picture:?}");
+        let sound = &figures.sound;
+        assert!((sound.concealed_percent.unwrap() - 100.0 / 30.0).abs() < 0.01, "{sound:?}");
+        let net = &figures.net;
+        assert!((net.sent_kbps - 400.0).abs() < 1.0 && (net.lost_percent - 10.0).abs() < 0.1, "{net:?}");
+        assert_eq!((net.queue_p95_ms, net.down_s, net.back_s), (None, None, None));
+        assert!((net.pli_a_second.unwrap() - 2.0 / 30.0).abs() < 1e-9, "{net:?}");
+        assert_eq!((series.sent_kbps.len(), series.target_kbps.len()), (300, 30));
+    }
+}

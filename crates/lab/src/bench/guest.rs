@@ -112,7 +112,7 @@ impl Fetched {
         ensure!(told.rate > 0 && !heard.is_empty(), "the page heard nothing");
         let mut looks = Vec::new();
         for (about, luma) in told.looks.iter().zip(lumas) {
-            looks.extend(look(about, luma, &told, &unix)?);
+            looks.extend(look(about, luma, &told, unix)?);
         }
         Ok(Record {
             source: told.own.iter().filter_map(source).collect(),
@@ -120,7 +120,7 @@ impl Fetched {
             looks,
             heard: resampled(&heard, told.rate, RATE),
             heard_from_us: unix(told.heard_from.unwrap_or_default()),
-            stats: told.stats.iter().filter_map(|counters| counters.stat(&unix)).collect(),
+            stats: told.stats.iter().filter_map(|counters| counters.stat(unix)).collect(),
         })
     }
 }

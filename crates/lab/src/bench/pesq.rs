@@ -17,6 +17,9 @@ import numpy
 from pesq import NoUtterancesError, pesq
 for line in sys.stdin:
     source, heard = (numpy.fromfile(path, dtype='<i2') for path in json.loads(line))
+    if abs(heard.astype(int)).max() < 16:
+        print(1.0)
+        continue
     try:
         print(pesq(16000, source, heard, 'wb'))
     except NoUtterancesError:

@@ -86,6 +86,9 @@ pub fn svg(scenario: &Scenario, entries: &[Entry]) -> Option<String> {
         return None;
     }
     let most_sent = drawn.iter().flat_map(|entry| &entry.series.sent_kbps).copied().fold(100.0, f64::max);
+    // What floods a line is seen well enough at twice its rate.
+    let line = scenario.rates().iter().filter_map(|(_, rate)| *rate).max();
+    let most_sent = line.map_or(most_sent, |line| most_sent.min(line as f64 / 500.0));
     let delays = || drawn.iter().flat_map(|entry| &entry.series.delay_ms).map(|(_, ms)| *ms);
     let most_delay = delays().fold(100.0, f64::max).min(MOST_DELAY);
     let mut body = String::new();

@@ -2,7 +2,7 @@
 
 use super::figures::Figures;
 use super::scenario::Scenario;
-use super::{Entry, Kind, Report};
+use super::{Entry, Failure, Kind, Pair, Report};
 use crate::delay::{median, percentile};
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ impl Aim {
     }
 }
 
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 21] = [
     row("frames a second", 1, |f| Some(f.picture.frames_per_second), Aim::None),
     row("freezes", 1, |f| Some(f64::from(f.picture.freezes.count)), Aim::None),
     row("frozen, %", 2, |f| Some(f.frozen_percent()), Aim::AtMost(1.0)),
@@ -47,6 +47,8 @@ const ROWS: [Row; 19] = [
     row("PESQ", 2, |f| f.sound.pesq, Aim::NoLess),
     row("concealed, %", 2, |f| f.sound.concealed_percent, Aim::None),
     row("sent, kb/s", 0, |f| Some(f.net.sent_kbps), Aim::None),
+    row("least used of the line in a step, %", 0, |f| f.net.least_used_percent(), Aim::None),
+    row("most used of the line in a step, %", 0, |f| f.net.most_used_percent(), Aim::None),
     row("queue p95, ms", 0, |f| f.net.queue_p95_ms, Aim::None),
     row("the download got, kb/s", 0, |f| f.net.download_kbps, Aim::None),
     row("PLI a second", 2, |f| f.net.pli_a_second, Aim::None),
@@ -79,10 +81,19 @@ pub fn markdown(scenarios: &[Scenario], report: &Report) -> String {
     }
     for scenario in scenarios {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "### {}: {}\n", scenario.name, scenario.title);
         let of_it: Vec<&Entry> = entries.iter().filter(|entry| entry.scenario == scenario.name).collect();
+        let failed: Vec<&Failure> =
+            report.failures.iter().filter(|one| one.scenario == scenario.name).collect();
+        if of_it.is_empty() && failed.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "### {}: {}\n", scenario.name, scenario.title);
         table(&mut text, &of_it);
-        floors(&mut text, scenario, &of_it);
+        floors(&mut text, scenario, &of_it, failed.iter().any(|one| one.pair == Pair::Snug));
+        for Failure { pair, run, why, .. } in failed {
+            let _ = writeln!(text, "- **failed**: {pair:?}, run {}: {why}", run + 1);
+        }
+        text.push('\n');
     }
     text
 }
@@ -128,7 +139,7 @@ fn cell(values: &[f64], digits: usize) -> String {
 }
 
 /// Whether the median of Snug to Snug keeps each floor; one of which a run had no figure is not kept.
-fn floors(text: &mut String, scenario: &Scenario, entries: &[&Entry]) {
+fn floors(text: &mut String, scenario: &Scenario, entries: &[&Entry], failed: bool) {
     for floor in &scenario.floors {
         let ours: Vec<_> = entries.iter().filter(|entry| (entry.from, entry.to) == COLUMNS[0]).collect();
         let figures = values(entries, COLUMNS[0], floor.value);
@@ -143,8 +154,59 @@ fn floors(text: &mut String, scenario: &Scenario, entries: &[&Entry]) {
             floor.what,
             floor.bound,
             cell(&figures, digits),
-            told(held && figures.len() == ours.len())
+            told(held && figures.len() == ours.len() && !failed)
         );
     }
-    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::figures::{Picture, Series};
+    use super::super::scenario;
+    use super::*;
+
+    fn entry(from: Kind, delay: f64, frames_per_second: f64) -> Entry {
+        let picture = Picture { delay_p50_ms: Some(delay), frames_per_second, ..Picture::default() };
+        let figures = Figures { seconds: 30.0, picture, ..Figures::default() };
+        Entry { scenario: "N0", from, to: from, run: 0, figures, series: Series::default() }
+    }
+
+    fn told_of(entries: Vec<Entry>) -> String {
+        let scenarios = scenario::all();
+        let no_pesq = Some("no compiler".into());
+        markdown(&scenarios[..1], &Report { entries, failures: Vec::new(), no_pesq })
+    }
+
+    #[test]
+    fn medians_and_ranges_stand_beside_each_other_and_aims_are_judged() {
+        let snug = [20.0, 60.0, 30.0].map(|delay| entry(Kind::Snug, delay, 30.0));
+        let text = told_of(snug.into_iter().chain([entry(Kind::Chromium, 50.0, 20.0)]).collect());
+        assert!(text.contains("| | Snug → Snug | Chromium → Chromium | aim |"), "{text}");
+        assert!(text.contains("| delay p50, ms | 30 (20–60) | 50 | met |"), "{text}");
+        assert!(text.contains("| frozen, % | 0.00 (0.00–0.00) | 0.00 | met |"), "{text}");
+        assert!(!text.contains("PESQ |") && text.contains("No PESQ: no compiler."), "{text}");
+        let slow = told_of(vec![entry(Kind::Snug, 40.0, 30.0), entry(Kind::Chromium, 50.0, 30.0)]);
+        assert!(slow.contains("| delay p50, ms | 40 | 50 | **missed** |"), "{slow}");
+    }
+
+    #[test]
+    fn floors_are_kept_by_figures_that_are_there() {
+        let text = told_of(vec![entry(Kind::Snug, 20.0, 30.0), entry(Kind::Chromium, 20.0, 10.0)]);
+        assert!(text.contains("- floor, frames a second >= 29: 30.0 – met"), "{text}");
+        assert!(text.contains("- floor, freezes <= 0: 0 – met"), "{text}");
+        assert!(text.contains("- floor, concealed, % <= 0.1: – – **missed**"), "not measured: {text}");
+        let slow = told_of(vec![entry(Kind::Snug, 20.0, 28.0)]);
+        assert!(slow.contains("- floor, frames a second >= 29: 28.0 – **missed**"), "{slow}");
+        assert!(!told_of(vec![entry(Kind::Chromium, 20.0, 10.0)]).contains("floor"), "floors are Snug's");
+    }
+
+    #[test]
+    fn a_call_that_failed_is_told_and_keeps_no_floor() {
+        let failure = Failure { scenario: "N0", pair: Pair::Snug, run: 1, why: "snug ended".into() };
+        let entries = vec![entry(Kind::Snug, 20.0, 30.0)];
+        let text = markdown(&scenario::all(), &Report { entries, failures: vec![failure], no_pesq: None });
+        assert!(text.contains("- floor, freezes <= 0: 0 – **missed**"), "{text}");
+        assert!(text.contains("- **failed**: Snug, run 2: snug ended"), "{text}");
+        assert!(!text.contains("N1"), "what was not run is not there: {text}");
+    }
 }

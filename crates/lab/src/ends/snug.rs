@@ -15,8 +15,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 pub(crate) struct Setting<'a> {
     /// The program.
     pub(crate) program: &'a Path,
-    /// The server's address.
-    pub(crate) url: &'a str,
+    /// The server's address; `None`: the one inside `snug`.
+    pub(crate) url: Option<&'a str>,
     /// Where it goes first.
     pub(crate) room: &'a str,
     /// The camera's y4m file.
@@ -36,6 +36,8 @@ pub(crate) struct Snug {
     child: Child,
     stdin: ChildStdin,
     events: Lines<BufReader<ChildStdout>>,
+    /// The room's link, as others may open it.
+    pub(crate) link: String,
 }
 
 impl Snug {
@@ -43,7 +45,12 @@ impl Snug {
     pub(crate) async fn start(link: &Link, host: Host, setting: &Setting<'_>) -> Result<Self> {
         let Setting { program, url, room, clip, voice, folder, size, recorded } = *setting;
         let mut command = Command::from(link.command(host, program));
-        command.args(["join", room, "--server", url, "--name", &format!("{host:?}"), "--headless"]);
+        command.args(["join", room, "--name", &format!("{host:?}"), "--headless"]);
+        command.args(url.iter().flat_map(|url| ["--server", url]));
+        // A host that moves or is cut off makes the crate complain of each packet.
+        if std::env::var_os("SNUG_LOG").is_none() {
+            command.env("SNUG_LOG", "error,webrtc=off,rtc=off");
+        }
         command.arg("--camera").arg(format!("file:{}", clip.display()));
         command.arg("--mic").arg(format!("file:{}", voice.display()));
         command.arg("--display").arg(format!("y4m:{}", folder.display()));
@@ -60,7 +67,7 @@ impl Snug {
         let mut child = command.spawn().context("cannot start snug")?;
         let ends = child.stdin.take().zip(child.stdout.take());
         let (stdin, stdout) = ends.context("snug's pipes are missing")?;
-        let mut end = Self { child, stdin, events: BufReader::new(stdout).lines() };
+        let mut end = Self { child, stdin, events: BufReader::new(stdout).lines(), link: String::new() };
         end.ready().await?;
         Ok(end)
     }
@@ -71,6 +78,9 @@ impl Snug {
         while !missing.is_empty() {
             let event = self.next_event().await.with_context(|| format!("waited for {missing:?}"))?;
             missing.retain(|name| event["event"] != *name);
+            if let Some(link) = event["link"].as_str() {
+                link.clone_into(&mut self.link);
+            }
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! `lab bench`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use lab::bench::scenario::{Scenario, all};
-use lab::bench::{Pair, Plan, Programs, markdown, run, svg};
-use std::path::PathBuf;
+use lab::bench::{Pair, Plan, Programs, Report, markdown, run, svg};
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -49,23 +49,28 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         runs: args.runs,
         programs: Programs {
             snug: program(&args.snug, "snug"),
-            server: program(&args.snug_server, "snug-server"),
-            lab: std::env::current_exe()?,
+            server: Some(program(&args.snug_server, "snug-server")),
+            lab: Some(std::env::current_exe()?),
         },
         pesq: Some(beside.parent().unwrap_or(beside).join("lab-pesq")),
     };
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(run(&plan))?;
-    let table = markdown(&plan.scenarios, &report);
-    std::fs::write(args.out.join("bench.json"), serde_json::to_string(&report)?)?;
-    std::fs::write(args.out.join("bench.md"), &table)?;
+    let report = runtime.block_on(run(&plan, |report| write(&plan, report, &args.out)))?;
+    print!("{}", markdown(&plan.scenarios, &report));
+    ensure!(report.failures.is_empty(), "{} calls failed: see above", report.failures.len());
+    Ok(())
+}
+
+/// What there is so far.
+fn write(plan: &Plan, report: &Report, folder: &Path) -> Result<()> {
+    std::fs::write(folder.join("bench.json"), serde_json::to_string(report)?)?;
+    std::fs::write(folder.join("bench.md"), markdown(&plan.scenarios, report))?;
     for scenario in &plan.scenarios {
         if let Some(picture) = svg(scenario, &report.entries) {
-            std::fs::write(args.out.join(format!("{}.svg", scenario.name)), picture)?;
+            std::fs::write(folder.join(format!("{}.svg", scenario.name)), picture)?;
         }
     }
-    print!("{table}");
     Ok(())
 }
 

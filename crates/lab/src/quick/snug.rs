@@ -41,6 +41,7 @@ async fn start(stage: &Stage, url: &str, host: Host, room: &str) -> Result<(Snug
     let folder = stage.folder.path().join(format!("{host:?}"));
     std::fs::create_dir(&folder)?;
     let (program, clip, voice) = (&*stage.plan.snug, &*stage.clip, &*stage.voice);
+    let url = Some(url);
     let setting = Setting { program, url, room, clip, voice, folder: &folder, size: None, recorded: false };
     Ok((Snug::start(&stage.link, host, &setting).await?, folder))
 }

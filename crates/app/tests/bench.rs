@@ -1,0 +1,71 @@
+//! Two of the lab's networks, shortened, with the program as it is run: what the floors ask for, with
+//! some room where a busy machine or a debug build counts.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use lab::bench::figures::Figures;
+use lab::bench::scenario::{Scenario, all};
+use lab::bench::{Entry, Pair, Plan, Programs, run};
+use lab::link::LinkError;
+
+fn scenario(name: &str) -> Scenario {
+    all().into_iter().find(|scenario| scenario.name == name).unwrap()
+}
+
+/// Both directions of a call; `None`, said aloud, where this machine lets us have no link.
+async fn call(scenario: Scenario) -> Option<Vec<Entry>> {
+    let programs = Programs { snug: env!("CARGO_BIN_EXE_snug").into(), server: None, lab: None };
+    let plan = Plan { scenarios: vec![scenario], pairs: vec![Pair::Snug], runs: 1, programs, pesq: None };
+    match run(&plan, |_| Ok(())).await {
+        Ok(report) => {
+            assert!(report.failures.is_empty(), "{:?}", report.failures);
+            Some(report.entries)
+        }
+        Err(error) => match error.downcast_ref() {
+            Some(LinkError::NotAllowed(_) | LinkError::Tun(_)) => {
+                eprintln!("SKIPPED: {error:#}");
+                None
+            }
+            _ => panic!("{error:#}"),
+        },
+    }
+}
+
+/// What holds on any network: pictures could be followed by their number, and look like their source.
+fn pictures_are_whole(figures: &Figures) {
+    let picture = &figures.picture;
+    assert!(picture.compared > 20 && picture.unread * 50 < picture.compared * 5, "{picture:?}");
+    assert!(picture.ssim.unwrap() > 0.9, "{picture:?}");
+}
+
+#[tokio::test]
+async fn five_of_a_hundred_packets_lost_do_no_harm() {
+    let Some(entries) = call(scenario("N1").stretched(12.0)).await else { return };
+    assert_eq!(entries.len(), 2);
+    for Entry { figures, .. } in &entries {
+        pictures_are_whole(figures);
+        assert!((2.0..9.0).contains(&figures.net.lost_percent), "the link: {figures:?}");
+        // The floors are 1 % each: twice that for a machine that may stall.
+        assert!(figures.frozen_percent() <= 2.0, "{figures:?}");
+        assert!(figures.sound.concealed_percent.unwrap() <= 2.0, "{figures:?}");
+        assert!(figures.picture.frames_per_second >= 25.0, "{figures:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_rate_follows_the_line_down_and_up_again() {
+    let mut dip = scenario("N9");
+    for (step, seconds) in dip.steps.iter_mut().zip([6.0, 5.0, 13.0]) {
+        step.0 = seconds;
+    }
+    let Some(entries) = call(dip).await else { return };
+    assert_eq!(entries.len(), 2);
+    for Entry { figures, .. } in &entries {
+        pictures_are_whole(figures);
+        // The floor is 2 s, and does not depend on the machine; the way back has 13 s here instead of 15.
+        assert!(figures.net.down_s.is_some_and(|after| after <= 2.0), "{figures:?}");
+        assert!(figures.net.back_s.is_some(), "{figures:?}");
+        assert!(figures.sound.concealed_percent.unwrap() <= 3.0, "{figures:?}");
+    }
+}
