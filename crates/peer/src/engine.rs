@@ -36,11 +36,11 @@ const KEPT_PACKETS: u16 = 1024;
 /// often it is asked for a sign of life, so that one that is back is known to be.
 const SILENT: Duration = Duration::from_secs(3);
 const GIVEN_UP: Duration = Duration::from_secs(60);
-const KEEP_ALIVE: Duration = Duration::from_millis(1000);
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
 /// How often all untried pairs are checked (RFC 8445's pace; the stack's own is 200 ms, which a join waits
-/// for), and how often before a pair is given up: 5 s.
+/// for), and how often before a pair is given up: 7.5 s.
 const CHECK_EVERY: Duration = Duration::from_millis(25);
-const CHECKS: u16 = 200;
+const CHECKS: u16 = 300;
 
 /// What the interceptors share with the rest.
 #[derive(Clone)]
