@@ -31,7 +31,7 @@ struct Haul {
     homes: [Home; 2],
     traces: [Trace; 2],
     costs: [Cost; 2],
-    download_kbps: Option<f64>,
+    download_kbps: [Option<f64>; 2],
 }
 
 /// Makes a call.
@@ -97,8 +97,9 @@ impl Haul {
             Direction { scenario, span: &span, from: &records[from], to, trace, cost }.figures(&mut clip)
         };
         let mut directions = [direction(0)?, direction(1)?];
-        // The second host downloads from the first.
-        directions[0].0.net.download_kbps = download_kbps;
+        for ((figures, _), got) in directions.iter_mut().zip(download_kbps) {
+            figures.net.download_kbps = got;
+        }
         let heard = [1, 0].map(|at: usize| records[at].heard_within(&span.us).to_vec());
         Ok(Outcome { directions, heard })
     }
@@ -122,7 +123,7 @@ fn span(scenario: &Scenario, start: Instant, start_us: u64, begun: &Begun) -> Sp
     });
     let moved = match begun {
         Begun::Moved(at_us) => Some(*at_us),
-        Begun::Nothing | Begun::Download(_) => None,
+        Begun::Nothing | Begun::Downloads(_) => None,
     };
     let end_us = start_us + scenario.lasts().as_micros() as u64;
     Span { start, us: start_us..end_us, mended_us: moved.or(outage_over), fresh: moved.is_some() }

@@ -29,8 +29,8 @@ pub(super) enum Begun {
     Nothing,
     /// The second host has another address since this moment, Unix time in microseconds.
     Moved(u64),
-    /// The second host downloads.
-    Download(Box<Download>),
+    /// The second host downloads from the first, and the first from the second.
+    Downloads(Vec<Download>),
 }
 
 /// Waits for the third of the time after which something is to happen, and begins it.
@@ -45,20 +45,24 @@ pub(super) async fn start(stage: &Stage, link: &Link, scenario: &Scenario) -> Re
         }
         Happening::Download => {
             let lab = stage.programs.lab.as_deref().context("the download needs lab itself")?;
-            let pour = pour(lab, link).await?;
+            let pours = [pour(lab, link, Host::First).await?, pour(lab, link, Host::Second).await?];
             tokio::time::sleep(third).await;
             let seconds = (scenario.lasts() - third).as_secs_f64();
-            let mut command = Command::from(link.command(Host::Second, lab));
-            command.arg("download").arg(format!("{}:{PORT}", Host::First.address()));
-            command.args(["--seconds", &seconds.to_string()]).stdout(Stdio::piped()).kill_on_drop(true);
-            Ok(Begun::Download(Box::new(Download { _pour: pour, taker: command.spawn()?, seconds })))
+            let hosts = [(Host::First, Host::Second), (Host::Second, Host::First)];
+            let begin = |(pour, (from, to)): (Child, (Host, Host))| -> Result<Download> {
+                let mut command = Command::from(link.command(to, lab));
+                command.arg("download").arg(format!("{}:{PORT}", from.address()));
+                command.args(["--seconds", &seconds.to_string()]).stdout(Stdio::piped()).kill_on_drop(true);
+                Ok(Download { _pour: pour, taker: command.spawn()?, seconds })
+            };
+            Ok(Begun::Downloads(pours.into_iter().zip(hosts).map(begin).collect::<Result<_>>()?))
         }
     }
 }
 
-/// Where the download comes from: the first host, ready.
-async fn pour(lab: &Path, link: &Link) -> Result<Child> {
-    let mut command = Command::from(link.command(Host::First, lab));
+/// Where a download comes from, ready.
+async fn pour(lab: &Path, link: &Link, host: Host) -> Result<Child> {
+    let mut command = Command::from(link.command(host, lab));
     command.args(["pour", &format!("0.0.0.0:{PORT}")]).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().context("cannot start lab pour")?;
     let stdout = child.stdout.take().context("lab pour has no standard output")?;
@@ -73,12 +77,15 @@ async fn pour(lab: &Path, link: &Link) -> Result<Child> {
 }
 
 impl Begun {
-    /// What a download got, once it is over.
-    pub(super) async fn kbps(self) -> Result<Option<f64>> {
-        match self {
-            Self::Download(download) => Ok(Some(download.kbps().await?)),
-            Self::Nothing | Self::Moved(_) => Ok(None),
+    /// What the downloads got, once they are over: the one from the first host, and from the second.
+    pub(super) async fn kbps(self) -> Result<[Option<f64>; 2]> {
+        let mut got = [None; 2];
+        if let Self::Downloads(downloads) = self {
+            for (got, download) in got.iter_mut().zip(downloads) {
+                *got = Some(download.kbps().await?);
+            }
         }
+        Ok(got)
     }
 }
 

@@ -17,7 +17,7 @@ pub enum Happening {
     None,
     /// The second host gets another address after a third of the time.
     Move,
-    /// The second host downloads over TCP from the first, from a third of the time on.
+    /// Each host downloads over TCP from the other, from a third of the time on.
     Download,
 }
 
