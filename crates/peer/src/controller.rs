@@ -109,8 +109,11 @@ impl Controller {
         self.estimator.on(&outcomes, now);
         self.outcomes = outcomes;
         self.control.set_rate(self.estimator.pace());
-        if let Some(trip) = self.estimator.round_trip() {
-            self.control.set_round_trip(trip);
+        // Until a receiver report tells it exactly.
+        if let Some(trip) = self.estimator.round_trip()
+            && !self.control.round_trip_is_exact()
+        {
+            self.control.guess_round_trip(trip);
         }
         self.forget_again(now);
         let again: usize = self.again.iter().map(|(_, bytes)| bytes).sum();
@@ -118,7 +121,7 @@ impl Controller {
         let estimate = Estimate {
             bitrate: self.estimator.target(),
             retransmitted: again as f64 * 8.0 / AGAIN_WINDOW.as_secs_f64(),
-            round_trip: self.estimator.round_trip(),
+            round_trip: self.control.round_trip(),
             loss: self.estimator.loss(),
             copies: red::copies(copies, self.estimator.loss(), self.estimator.target()),
             measured: true,

@@ -70,10 +70,18 @@ impl Missing {
         self.tolerance = self.tolerance.mul_f64(0.999).max(TOLERANCE);
     }
 
+    /// A keyframe begins with this packet: nothing before it is worth asking for.
+    pub(crate) fn keyframe(&mut self, seq: u16) {
+        let Some(newest) = self.newest else { return };
+        let number = newest + i64::from(seq.wrapping_sub(newest as u16) as i16);
+        self.gaps = self.gaps.split_off(&number);
+    }
+
     /// A packet that came before any answer could have was overtaken, not lost.
     fn learn(&mut self, gap: Gap, round_trip: Option<Duration>, now: Instant) {
         let late = now.saturating_duration_since(gap.found);
-        let answer = gap.due - gap.found + round_trip.unwrap_or(UNKNOWN_TRIP).mul_f64(0.8);
+        let asked = self.tolerance.min(late);
+        let answer = asked + round_trip.unwrap_or_default().mul_f64(0.5);
         if gap.tries == 0 || late < answer {
             self.tolerance = self.tolerance.max(late.mul_f64(1.1)).min(MOST_TOLERANCE);
         }
@@ -129,7 +137,7 @@ mod tests {
             asked.extend(missing.due(TRIP, due));
             assert!(asked.len() < 30);
         }
-        assert_eq!(asked, vec![65_535; 9]);
+        assert_eq!(asked, vec![65_535; 11]);
     }
 
     #[test]
@@ -148,6 +156,16 @@ mod tests {
             asked += missing.due(TRIP, now).len();
         }
         assert!(asked < 5, "asked for {asked} that were on their way");
+    }
+
+    #[test]
+    fn what_came_before_a_keyframe_is_not_asked_for_any_more() {
+        let start = Instant::now();
+        let mut missing = Missing::new();
+        missing.came(65_530, TRIP, start);
+        missing.came(2, TRIP, start);
+        missing.keyframe(0);
+        assert_eq!(missing.due(TRIP, at(start, 50)), [0, 1]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::missing::Missing;
 use crate::pacer::PaceControl;
+use crate::packetizer::begins_keyframe;
 use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
@@ -65,6 +66,9 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for NackGenerator {
             && let Some((_, missing)) = self.streams.iter_mut().find(|(ssrc, _)| *ssrc == rtp.header.ssrc)
         {
             missing.came(rtp.header.sequence_number, self.control.round_trip(), packet.now);
+            if begins_keyframe(&rtp.payload) {
+                missing.keyframe(rtp.header.sequence_number);
+            }
         }
         self.reads.push_back(packet);
         Ok(())

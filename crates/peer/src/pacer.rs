@@ -2,13 +2,14 @@
 
 use crate::keyframe::KeyframeWanted;
 use crate::pacing::{Pacing, Taken};
+use crate::packetizer::begins_keyframe;
 use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use rtc::shared::marshal::MarshalSize;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Bits a second before anything is known of the path: a first keyframe of 30 kB takes 60 ms.
@@ -24,6 +25,7 @@ pub(crate) struct PaceControl {
     rate: AtomicU64,
     /// Microseconds; 0: not known.
     round_trip: AtomicU64,
+    exact: AtomicBool,
     /// Microseconds.
     backlog: AtomicU64,
     dropped: AtomicU64,
@@ -32,7 +34,8 @@ pub(crate) struct PaceControl {
 impl Default for PaceControl {
     fn default() -> Self {
         let (rate, round_trip) = (AtomicU64::new(START_RATE), AtomicU64::new(0));
-        Self { rate, round_trip, backlog: AtomicU64::new(0), dropped: AtomicU64::new(0) }
+        let exact = AtomicBool::new(false);
+        Self { rate, round_trip, exact, backlog: AtomicU64::new(0), dropped: AtomicU64::new(0) }
     }
 }
 
@@ -47,9 +50,22 @@ impl PaceControl {
         self.rate.load(Ordering::Relaxed) as f64
     }
 
+    /// As reports of sound and pictures tell it, which know how long they were held back.
     pub(crate) fn set_round_trip(&self, round_trip: Duration) {
         let us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).max(1);
         self.round_trip.store(us, Ordering::Relaxed);
+        self.exact.store(true, Ordering::Relaxed);
+    }
+
+    /// As congestion control sees it, other side's waiting included.
+    pub(crate) fn guess_round_trip(&self, round_trip: Duration) {
+        let us = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.round_trip.store(us, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::set_round_trip`] was ever called.
+    pub(crate) fn round_trip_is_exact(&self) -> bool {
+        self.exact.load(Ordering::Relaxed)
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {
@@ -127,7 +143,12 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacer {
             self.ready.push_back(packet);
             return Ok(());
         }
-        let taken = if packet.message.has(&Attribute::Retransmission) {
+        let again = packet.message.has(&Attribute::Retransmission);
+        if !again && begins_keyframe(&rtp.payload) {
+            let dropped = self.pacing.keyframe(seq);
+            self.control.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+        }
+        let taken = if again {
             self.pacing.push_again(packet, bits, seq, self.control.round_trip(), now)
         } else {
             self.pacing.push(packet, bits, seq)

@@ -1,7 +1,7 @@
 //! The order and the time in which packets leave: pure, time is an argument.
 //!
 //! Sound never waits. Packets sent again go before new pictures, each once in a round trip, or twice in a
-//! long one. Pictures leave at
+//! long one, and nothing from before the newest keyframe. Pictures leave at
 //! the pace set; when more waits than could leave in good time they are all dropped, and only a keyframe helps.
 
 use crate::missing::LONG_TRIP;
@@ -17,6 +17,8 @@ const MIN_BURST_BITS: f64 = 1300.0 * 8.0;
 const MAX_QUEUED: usize = 2048;
 /// New pictures that would leave later than this are hopeless.
 const HOPELESS: Duration = Duration::from_millis(1500);
+/// When what is to be sent again takes longer than this, a keyframe is there sooner.
+const HOPELESS_AGAIN: Duration = Duration::from_millis(350);
 /// Packets sent again whose time is remembered, and ranges of numbers that never left.
 const RESENT: usize = 512;
 const FLUSHED: usize = 16;
@@ -57,6 +59,8 @@ pub(crate) struct Pacing<T> {
     filled: Option<Instant>,
     resent: VecDeque<(u16, Instant)>,
     flushed: VecDeque<RangeInclusive<u16>>,
+    /// Where the newest keyframe begins.
+    keyframe: Option<u16>,
 }
 
 impl<T> Pacing<T> {
@@ -70,6 +74,7 @@ impl<T> Pacing<T> {
             filled: None,
             resent: VecDeque::new(),
             flushed: VecDeque::new(),
+            keyframe: None,
         }
     }
 
@@ -101,6 +106,15 @@ impl<T> Pacing<T> {
             return Taken::Flushed(self.flush());
         }
         Taken::Queued
+    }
+
+    /// The next packet of a new picture begins a keyframe: all that waits from before it is dropped, if it
+    /// would hold the keyframe up, and never sent again. Says how many.
+    pub(crate) fn keyframe(&mut self, seq: u16) -> usize {
+        self.keyframe = Some(seq);
+        self.again.clear();
+        self.waiting_bits = self.fresh.iter().map(|queued| queued.bits).sum();
+        if self.backlog() > BURST { self.flush() } else { 0 }
     }
 
     fn flush(&mut self) -> usize {
@@ -137,12 +151,22 @@ impl<T> Pacing<T> {
             || self.fresh.iter().any(waits)
             || under_way
             || self.flushed.iter().any(|range| within(range, seq))
+            // Half the range of numbers back.
+            || self.keyframe.is_some_and(|first| seq.wrapping_sub(first) >= 1 << 15)
             || self.again.len() >= MAX_QUEUED
         {
             return Taken::Needless;
         }
         self.again.push_back(Queued { item, bits, seq });
         self.waiting_bits += bits;
+        let waits: f64 = self.again.iter().map(|queued| queued.bits).sum();
+        // A few packets are sent again on any path.
+        if waits > self.rate * HOPELESS_AGAIN.as_secs_f64() && self.again.len() > 10 {
+            let count = self.again.len();
+            self.again.clear();
+            self.waiting_bits -= waits;
+            return Taken::Flushed(count);
+        }
         Taken::Queued
     }
 
@@ -300,6 +324,28 @@ mod tests {
         assert_eq!(pacing.push_again(0, BITS, 3, TRIP, start), Taken::Needless);
         assert_eq!(pacing.push_again(0, BITS, 65_531, TRIP, start), Taken::Needless);
         assert_eq!(pacing.push_again(0, BITS, 65_500, TRIP, start), Taken::Queued);
+    }
+
+    #[test]
+    fn a_keyframe_makes_all_before_it_needless() {
+        let start = Instant::now();
+        let mut pacing = Pacing::new(1_000_000.0);
+        (0..20).for_each(|seq| assert_eq!(pacing.push(seq, BITS, seq), Taken::Queued));
+        assert_eq!(pacing.push_again(900, BITS, 65_000, TRIP, start), Taken::Queued);
+        assert_eq!(pacing.keyframe(20), 20);
+        pacing.push(20, BITS, 20);
+        assert_eq!(pacing.push_again(0, BITS, 19, TRIP, start), Taken::Needless);
+        assert_eq!(drain(&mut pacing, start).iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [20]);
+        assert_eq!(pacing.push_again(0, BITS, 20, TRIP, start), Taken::Queued);
+    }
+
+    #[test]
+    fn where_too_much_is_to_be_sent_again_a_keyframe_is_sooner_there() {
+        let start = Instant::now();
+        let mut pacing = Pacing::new(300_000.0);
+        let taken: Vec<Taken> = (0..11).map(|seq| pacing.push_again(seq, BITS, seq, TRIP, start)).collect();
+        assert_eq!(taken.last(), Some(&Taken::Flushed(11)));
+        assert_eq!(pacing.backlog(), Duration::ZERO);
     }
 
     #[test]

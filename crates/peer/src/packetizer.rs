@@ -11,6 +11,25 @@ use std::time::Instant;
 /// Payload of one packet: with all headers around it, it stays under 1280 bytes.
 const MTU: usize = 1200;
 
+/// Whether a VP8 packet is the first of a keyframe (RFC 7741, 4.2 and 4.3).
+pub(crate) fn begins_keyframe(payload: &[u8]) -> bool {
+    let Some(&first) = payload.first() else { return false };
+    // S: a partition begins; PID 0: the picture's first.
+    if first & 0x17 != 0x10 {
+        return false;
+    }
+    let mut at = 1;
+    if first & 0x80 != 0 {
+        let Some(&extended) = payload.get(1) else { return false };
+        at = 2;
+        if extended & 0x80 != 0 {
+            at += if payload.get(at).is_some_and(|id| id & 0x80 != 0) { 2 } else { 1 };
+        }
+        at += usize::from(extended & 0x40 != 0) + usize::from(extended & 0x30 != 0);
+    }
+    payload.get(at).is_some_and(|header| header & 1 == 0)
+}
+
 /// Joins the times of one source after another to one continuous run.
 #[derive(Debug)]
 struct Timeline {
@@ -137,6 +156,21 @@ mod tests {
         let next = packetizer.payloads(&Bytes::from_static(b"x"));
         assert_eq!(next[0][2], payloads[0][2] + 1);
         assert!(packetizer.payloads(&Bytes::new()).is_empty());
+    }
+
+    #[test]
+    fn a_keyframe_is_known_by_its_first_packet() {
+        let mut packetizer = Packetizer::new(Kind::Video, 1, 0, 0);
+        for _ in 0..300 {
+            let key = packetizer.payloads(&Bytes::from(vec![0x10; 3000]));
+            let starts: Vec<bool> = key.iter().map(|payload| begins_keyframe(payload)).collect();
+            assert_eq!(starts, [true, false, false]);
+            let delta = packetizer.payloads(&Bytes::from(vec![0x11; 3000]));
+            assert!(!delta.iter().any(|payload| begins_keyframe(payload)));
+        }
+        for short in [&[][..], &[0x10], &[0x90], &[0x90, 0xf0], &[0x90, 0xf0, 0x80]] {
+            assert!(!begins_keyframe(short));
+        }
     }
 
     #[test]

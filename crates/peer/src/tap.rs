@@ -9,6 +9,7 @@ use crate::clock::Clocks;
 use crate::counters::{Received, Reported, Seen, Sent, SentReports};
 use crate::engine::Wires;
 use crate::keyframe::KeyframeWanted;
+use crate::pacer::PaceControl;
 use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
@@ -74,6 +75,7 @@ pub(crate) struct Tap {
     counts: Arc<Mutex<Counts>>,
     keyframe: Arc<KeyframeWanted>,
     clocks: Arc<Clocks>,
+    pace: Arc<PaceControl>,
     local: [(u32, Kind); 2],
     remote: VecDeque<(u32, Kind)>,
     reads: VecDeque<TaggedPacket>,
@@ -89,6 +91,7 @@ impl Tap {
             counts: wires.counts.clone(),
             keyframe: wires.keyframe.clone(),
             clocks: wires.clocks.clone(),
+            pace: wires.pace.clone(),
             local,
             remote: VecDeque::new(),
             reads,
@@ -167,6 +170,7 @@ impl Tap {
             reported.lost = i64::from((report.total_lost << 8) as i32 >> 8);
             reported.jitter = report.jitter;
             if let Some(round_trip) = round_trip {
+                self.pace.set_round_trip(round_trip);
                 reported.round_trip = Some(round_trip);
                 reported.measurements += 1;
                 reported.total_round_trip += round_trip;

@@ -74,7 +74,7 @@ impl Estimator {
     /// queues for it, so that a picture is there sooner.
     pub(crate) fn pace(&self) -> f64 {
         let full_lately = self.capacity.is_some();
-        let factor = if full_lately || !self.queue.is_low() { 1.4 } else { 3.0 };
+        let factor = if full_lately || !self.queue.is_low() { 1.3 } else { 2.0 };
         self.target * factor
     }
 
