@@ -30,9 +30,6 @@ use serde::Serialize;
 use std::path::PathBuf;
 pub use table::markdown;
 
-/// The clip's numbers start again after so many seconds: longer than any delay.
-const CLIP_SECONDS: u32 = 40;
-
 /// What is measured.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -44,6 +41,8 @@ pub struct Plan {
     pub runs: u32,
     /// The programs that are measured.
     pub programs: Programs,
+    /// The clip's numbers start again after so many seconds: longer than any delay.
+    pub clip_seconds: u32,
     /// Where PESQ is set up, if it is wanted: a Python environment.
     pub pesq: Option<PathBuf>,
 }
@@ -127,7 +126,7 @@ impl Stage {
         let folder = tempfile::Builder::new().prefix("snug-bench-").tempdir_in(within)?;
         let (clip, voice) = (folder.path().join("clip.y4m"), folder.path().join("voice.wav"));
         eprintln!("lab: making the clip and the speech …");
-        write_clip(&clip, &Clip::new(Colour::Green, CLIP_SECONDS))?;
+        write_clip(&clip, &Clip::new(Colour::Green, plan.clip_seconds))?;
         write_speech(&voice)?;
         let pesq = match &plan.pesq {
             None => Err("not wanted".into()),

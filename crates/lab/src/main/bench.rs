@@ -52,6 +52,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             server: Some(program(&args.snug_server, "snug-server")),
             lab: Some(std::env::current_exe()?),
         },
+        clip_seconds: 40,
         pesq: Some(beside.parent().unwrap_or(beside).join("lab-pesq")),
     };
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
