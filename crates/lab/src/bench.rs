@@ -191,7 +191,10 @@ pub async fn run(plan: &Plan, mut told: impl FnMut(&Report) -> Result<()>) -> Re
             let (name, title) = (scenario.name, scenario.title);
             eprintln!("lab: {name} ({title}), {pair:?}, run {} of {} …", run + 1, plan.runs);
             match stage.call(scenario, pair, run).await {
-                Ok(entries) => report.entries.extend(entries),
+                Ok(entries) => {
+                    entries.iter().for_each(tell);
+                    report.entries.extend(entries);
+                }
                 Err(error) => {
                     let why = format!("{error:#}");
                     eprintln!("lab: that call failed: {why}");
@@ -202,6 +205,21 @@ pub async fn run(plan: &Plan, mut told: impl FnMut(&Report) -> Result<()>) -> Re
         }
     }
     Ok(report)
+}
+
+/// What matters most of a direction, while the bench goes on.
+fn tell(Entry { from, to, figures, .. }: &Entry) {
+    let or_none = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
+    eprintln!(
+        "lab:   {from:?} → {to:?}: {:.1} frames a second, frozen {:.2} %, delay {} ms, SSIM {}, PESQ {}, concealed {} %, sent {:.0} kb/s",
+        figures.picture.frames_per_second,
+        figures.frozen_percent(),
+        or_none(figures.picture.delay_p50_ms),
+        or_none(figures.picture.ssim),
+        or_none(figures.sound.pesq),
+        or_none(figures.sound.concealed_percent),
+        figures.net.sent_kbps
+    );
 }
 
 impl Stage {
