@@ -15,6 +15,7 @@ pub mod quality;
 mod rate;
 mod record;
 pub mod scenario;
+mod summary;
 mod table;
 
 use crate::delay::median;

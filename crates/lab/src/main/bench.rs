@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_parser = pair, default_value = "snug,chromium,mixed")]
     pairs: Vec<Pair>,
     /// How often each pair calls; the table has the median and the range.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 3)]
     runs: u32,
     /// Stretch each scenario to so many seconds.
     #[arg(long, value_parser = clap::value_parser!(u32).range(4..=600))]
