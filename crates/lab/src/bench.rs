@@ -15,6 +15,7 @@ pub mod quality;
 mod rate;
 mod record;
 pub mod scenario;
+mod summary;
 mod table;
 
 use crate::delay::median;
@@ -30,9 +31,6 @@ use serde::Serialize;
 use std::path::PathBuf;
 pub use table::markdown;
 
-/// The clip's numbers start again after so many seconds: longer than any delay.
-const CLIP_SECONDS: u32 = 40;
-
 /// What is measured.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -44,6 +42,8 @@ pub struct Plan {
     pub runs: u32,
     /// The programs that are measured.
     pub programs: Programs,
+    /// The clip's numbers start again after so many seconds: longer than any delay.
+    pub clip_seconds: u32,
     /// Where PESQ is set up, if it is wanted: a Python environment.
     pub pesq: Option<PathBuf>,
 }
@@ -127,7 +127,7 @@ impl Stage {
         let folder = tempfile::Builder::new().prefix("snug-bench-").tempdir_in(within)?;
         let (clip, voice) = (folder.path().join("clip.y4m"), folder.path().join("voice.wav"));
         eprintln!("lab: making the clip and the speech …");
-        write_clip(&clip, &Clip::new(Colour::Green, CLIP_SECONDS))?;
+        write_clip(&clip, &Clip::new(Colour::Green, plan.clip_seconds))?;
         write_speech(&voice)?;
         let pesq = match &plan.pesq {
             None => Err("not wanted".into()),
@@ -192,7 +192,10 @@ pub async fn run(plan: &Plan, mut told: impl FnMut(&Report) -> Result<()>) -> Re
             let (name, title) = (scenario.name, scenario.title);
             eprintln!("lab: {name} ({title}), {pair:?}, run {} of {} …", run + 1, plan.runs);
             match stage.call(scenario, pair, run).await {
-                Ok(entries) => report.entries.extend(entries),
+                Ok(entries) => {
+                    entries.iter().for_each(tell);
+                    report.entries.extend(entries);
+                }
                 Err(error) => {
                     let why = format!("{error:#}");
                     eprintln!("lab: that call failed: {why}");
@@ -203,6 +206,21 @@ pub async fn run(plan: &Plan, mut told: impl FnMut(&Report) -> Result<()>) -> Re
         }
     }
     Ok(report)
+}
+
+/// What matters most of a direction, while the bench goes on.
+fn tell(Entry { from, to, figures, .. }: &Entry) {
+    let or_none = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.2}"));
+    eprintln!(
+        "lab:   {from:?} → {to:?}: {:.1} frames a second, frozen {:.2} %, delay {} ms, SSIM {}, PESQ {}, concealed {} %, sent {:.0} kb/s",
+        figures.picture.frames_per_second,
+        figures.frozen_percent(),
+        or_none(figures.picture.delay_p50_ms),
+        or_none(figures.picture.ssim),
+        or_none(figures.sound.pesq),
+        or_none(figures.sound.concealed_percent),
+        figures.net.sent_kbps
+    );
 }
 
 impl Stage {

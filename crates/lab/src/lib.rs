@@ -5,7 +5,7 @@
 //! - [`y4m`]: reads what Snug shows.
 //! - [`link`]: two hosts and a bad network between them (Linux); [`probe`]: the simplest measure of it.
 //! - [`browser`]: drives Chromium.
-//! - [`bench`]: the call-quality bench, Snug and Chromium over bad networks, and [`quick`]: the small one on a
+//! - [`mod@bench`]: the call-quality bench, Snug and Chromium over bad networks, and [`quick`]: the small one on a
 //!   good network; over [`speech`], [`delay`] and [`procs`] (Linux).
 //!
 //! Threads: "link" carries packets and "browser stderr" keeps what a browser complains of; the handle of

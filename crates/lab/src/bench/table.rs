@@ -1,22 +1,22 @@
 //! The bench's table in Markdown: medians and ranges, floors and aims, met or missed.
 
 use super::figures::Figures;
-use super::scenario::Scenario;
+use super::scenario::{Floor, Scenario};
 use super::{Entry, Failure, Kind, Pair, Report};
 use crate::delay::{median, percentile};
 use std::fmt::Write;
 
 /// A figure of the table.
-struct Row {
-    what: &'static str,
-    digits: usize,
-    value: fn(&Figures) -> Option<f64>,
-    aim: Aim,
+pub(super) struct Row {
+    pub(super) what: &'static str,
+    pub(super) digits: usize,
+    pub(super) value: fn(&Figures) -> Option<f64>,
+    pub(super) aim: Aim,
 }
 
 /// How Snug's median must stand to Chromium's in the same run.
 #[derive(Clone, Copy, PartialEq)]
-enum Aim {
+pub(super) enum Aim {
     /// Told only.
     None,
     /// At most so much of it.
@@ -26,7 +26,7 @@ enum Aim {
 }
 
 impl Aim {
-    fn holds(self, snug: f64, chromium: f64) -> Option<bool> {
+    pub(super) fn holds(self, snug: f64, chromium: f64) -> Option<bool> {
         match self {
             Self::None => None,
             Self::AtMost(part) => Some(snug <= part * chromium),
@@ -35,7 +35,7 @@ impl Aim {
     }
 }
 
-const ROWS: [Row; 21] = [
+pub(super) const ROWS: [Row; 21] = [
     row("frames a second", 1, |f| Some(f.picture.frames_per_second), Aim::None),
     row("freezes", 1, |f| Some(f64::from(f.picture.freezes.count)), Aim::None),
     row("frozen, %", 2, |f| Some(f.frozen_percent()), Aim::AtMost(1.0)),
@@ -63,14 +63,14 @@ const fn row(what: &'static str, digits: usize, value: fn(&Figures) -> Option<f6
     Row { what, digits, value, aim }
 }
 
-const COLUMNS: [(Kind, Kind); 4] = [
+pub(super) const COLUMNS: [(Kind, Kind); 4] = [
     (Kind::Snug, Kind::Snug),
     (Kind::Chromium, Kind::Chromium),
     (Kind::Snug, Kind::Chromium),
     (Kind::Chromium, Kind::Snug),
 ];
 
-/// A table for each scenario that was run. In brackets the least and the most, where there were several runs
+/// A summary, and a table for each scenario that was run. In brackets the least and the most, where there were several runs
 /// or directions. Snug's column is marked where the aim against Chromium is met or missed; the
 /// absolute floors stand below.
 pub fn markdown(scenarios: &[Scenario], report: &Report) -> String {
@@ -79,6 +79,7 @@ pub fn markdown(scenarios: &[Scenario], report: &Report) -> String {
     if let Some(why) = &report.no_pesq {
         let _ = writeln!(text, "No PESQ: {why}.\n");
     }
+    text += &super::summary::table(scenarios, report);
     for scenario in scenarios {
         // Writing to a String cannot fail.
         let of_it: Vec<&Entry> = entries.iter().filter(|entry| entry.scenario == scenario.name).collect();
@@ -98,7 +99,11 @@ pub fn markdown(scenarios: &[Scenario], report: &Report) -> String {
     text
 }
 
-fn values(entries: &[&Entry], column: (Kind, Kind), value: fn(&Figures) -> Option<f64>) -> Vec<f64> {
+pub(super) fn values(
+    entries: &[&Entry],
+    column: (Kind, Kind),
+    value: fn(&Figures) -> Option<f64>,
+) -> Vec<f64> {
     let of_it = entries.iter().filter(|entry| (entry.from, entry.to) == column);
     of_it.filter_map(|entry| value(&entry.figures)).collect()
 }
@@ -138,24 +143,21 @@ fn cell(values: &[f64], digits: usize) -> String {
     }
 }
 
-/// Whether the median of Snug to Snug keeps each floor; one of which a run had no figure is not kept.
+/// Whether the median of Snug to Snug keeps a floor; one of which a call had no figure is not kept.
+pub(super) fn held(floor: &Floor, entries: &[&Entry], failed: bool) -> bool {
+    let ours = entries.iter().filter(|entry| (entry.from, entry.to) == COLUMNS[0]).count();
+    let figures = values(entries, COLUMNS[0], floor.value);
+    figures.len() == ours && !failed && median(&figures).is_some_and(|median| floor.bound.holds(median))
+}
+
 fn floors(text: &mut String, scenario: &Scenario, entries: &[&Entry], failed: bool) {
+    if entries.iter().all(|entry| (entry.from, entry.to) != COLUMNS[0]) {
+        return;
+    }
     for floor in &scenario.floors {
-        let ours: Vec<_> = entries.iter().filter(|entry| (entry.from, entry.to) == COLUMNS[0]).collect();
-        let figures = values(entries, COLUMNS[0], floor.value);
-        if ours.is_empty() {
-            continue;
-        }
-        let held = median(&figures).is_some_and(|median| floor.bound.holds(median));
-        let digits = floor.digits;
-        let _ = writeln!(
-            text,
-            "- floor, {} {}: {} – {}",
-            floor.what,
-            floor.bound,
-            cell(&figures, digits),
-            told(held && figures.len() == ours.len() && !failed)
-        );
+        let (what, bound) = (floor.what, floor.bound);
+        let figures = cell(&values(entries, COLUMNS[0], floor.value), floor.digits);
+        let _ = writeln!(text, "- floor, {what} {bound}: {figures} – {}", told(held(floor, entries, failed)));
     }
 }
 
@@ -183,10 +185,12 @@ mod tests {
         let text = told_of(snug.into_iter().chain([entry(Kind::Chromium, 50.0, 20.0)]).collect());
         assert!(text.contains("| | Snug → Snug | Chromium → Chromium | aim |"), "{text}");
         assert!(text.contains("| delay p50, ms | 30 (20–60) | 50 | met |"), "{text}");
+        assert!(text.contains("| N0 clean, 10 ms | 0.00 / 0.00 | 30 / 50 |"), "{text}");
         assert!(text.contains("| frozen, % | 0.00 (0.00–0.00) | 0.00 | met |"), "{text}");
-        assert!(!text.contains("PESQ |") && text.contains("No PESQ: no compiler."), "{text}");
+        assert!(!text.contains("\n| PESQ |") && text.contains("No PESQ: no compiler."), "{text}");
         let slow = told_of(vec![entry(Kind::Snug, 40.0, 30.0), entry(Kind::Chromium, 50.0, 30.0)]);
         assert!(slow.contains("| delay p50, ms | 40 | 50 | **missed** |"), "{slow}");
+        assert!(slow.contains("| N0 clean, 10 ms | 0.00 / 0.00 | **40** / 50 |"), "{slow}");
     }
 
     #[test]
@@ -197,7 +201,7 @@ mod tests {
         assert!(text.contains("- floor, concealed, % <= 0.1: – – **missed**"), "not measured: {text}");
         let slow = told_of(vec![entry(Kind::Snug, 20.0, 28.0)]);
         assert!(slow.contains("- floor, frames a second >= 29: 28.0 – **missed**"), "{slow}");
-        assert!(!told_of(vec![entry(Kind::Chromium, 20.0, 10.0)]).contains("floor"), "floors are Snug's");
+        assert!(!told_of(vec![entry(Kind::Chromium, 20.0, 10.0)]).contains("- floor"), "floors are Snug's");
     }
 
     #[test]
@@ -207,6 +211,7 @@ mod tests {
         let text = markdown(&scenario::all(), &Report { entries, failures: vec![failure], no_pesq: None });
         assert!(text.contains("- floor, freezes <= 0: 0 – **missed**"), "{text}");
         assert!(text.contains("- **failed**: Snug, run 2: snug ended"), "{text}");
+        assert!(text.contains("| N0 clean, 10 ms | 0.00 |") && text.contains("| 0 of 3 |"), "{text}");
         assert!(!text.contains("N1"), "what was not run is not there: {text}");
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', value_parser = pair, default_value = "snug,chromium,mixed")]
     pairs: Vec<Pair>,
     /// How often each pair calls; the table has the median and the range.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 3)]
     runs: u32,
     /// Stretch each scenario to so many seconds.
     #[arg(long, value_parser = clap::value_parser!(u32).range(4..=600))]
@@ -52,6 +52,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             server: Some(program(&args.snug_server, "snug-server")),
             lab: Some(std::env::current_exe()?),
         },
+        clip_seconds: 40,
         pesq: Some(beside.parent().unwrap_or(beside).join("lab-pesq")),
     };
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
