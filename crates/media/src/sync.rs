@@ -18,6 +18,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// 45 ms on.
 const LATE: i64 = 35_000;
 const EARLY: i64 = 15_000;
+/// Pictures may be so much ahead of their sound, microseconds: nobody notices that, and to wait costs delay.
+const AHEAD: i64 = 30_000;
 /// Sound's wait changes by this much each [`STEP_EVERY`]: 50 ms a second, slower than anyone hears.
 const STEP: i64 = 5_000;
 const STEP_EVERY: Duration = Duration::from_millis(100);
@@ -82,7 +84,8 @@ impl State {
 
     fn due(&mut self, sender_us: i64, now: Instant) -> Option<Instant> {
         let sound = self.sound.filter(|trip| now.saturating_duration_since(trip.at) < FRESH)?;
-        let ahead = sender_us.saturating_add(sound.offset).saturating_sub(self.micros(now));
+        let heard = sender_us.saturating_add(sound.offset).saturating_sub(self.micros(now));
+        let ahead = heard.saturating_sub(AHEAD);
         match ahead {
             0..ABSURD => Some(now + Duration::from_micros(ahead as u64)),
             _ => None,
@@ -125,7 +128,8 @@ impl Lips {
         self.lock().picture_shown(sender_us, at);
     }
 
-    /// When the sound captured at `sender_us` will be heard; `None` when it was already, or nobody knows.
+    /// When a picture captured at `sender_us` is in step with its sound; `None` when it is late already, or
+    /// nobody knows.
     pub(crate) fn due(&self, sender_us: i64, now: Instant) -> Option<Instant> {
         self.lock().due(sender_us, now)
     }

@@ -1,6 +1,7 @@
 //! Nearest to the wire: remembers what left, reads what the other side says of it, and sets the pace.
 
 use crate::congestion::{Departure, Estimator, SentHistory};
+use crate::keyframe::KeyframeWanted;
 use crate::pacer::{PaceControl, wire_bytes};
 use crate::red;
 use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
@@ -23,6 +24,13 @@ const MAX_STREAMS: usize = 8;
 /// A packet that follows the one before by less than its own time and this belongs to the same train.
 const TRAIN_SLACK: Duration = Duration::from_micros(2500);
 
+/// So many packets of one report, and most of it, are a disaster.
+const DISASTER: usize = 20;
+/// Reports come each tenth of a second; when none does for so long and one and a half round trips, so much of
+/// the pace is left.
+const SILENCE: Duration = Duration::from_millis(240);
+const SILENT_SHARE: f64 = 0.04;
+
 /// What the path is thought to carry.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
@@ -43,6 +51,7 @@ pub struct Estimate {
 
 pub(crate) struct Controller {
     control: Arc<PaceControl>,
+    keyframe: Arc<KeyframeWanted>,
     told: watch::Sender<Estimate>,
     history: SentHistory,
     estimator: Estimator,
@@ -50,6 +59,9 @@ pub(crate) struct Controller {
     /// SSRC and header extension that carries the transport-wide number.
     streams: VecDeque<(u32, u8)>,
     last: Option<(Instant, usize)>,
+    /// When the first packet left after the last report.
+    unreported: Option<Instant>,
+    slowed: bool,
     again: VecDeque<(Instant, usize)>,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
@@ -62,15 +74,22 @@ impl Controller {
         Estimate { bitrate, retransmitted: 0.0, round_trip: None, loss: 0.0, copies: 0, measured: false }
     }
 
-    pub(crate) fn new(control: Arc<PaceControl>, told: watch::Sender<Estimate>) -> Self {
+    pub(crate) fn new(
+        control: Arc<PaceControl>,
+        keyframe: Arc<KeyframeWanted>,
+        told: watch::Sender<Estimate>,
+    ) -> Self {
         Self {
             control,
+            keyframe,
             told,
             history: SentHistory::default(),
             estimator: Estimator::new(MOST),
             outcomes: Vec::new(),
             streams: VecDeque::new(),
             last: None,
+            unreported: None,
+            slowed: false,
             again: VecDeque::new(),
             reads: VecDeque::new(),
             writes: VecDeque::new(),
@@ -84,6 +103,7 @@ impl Controller {
             self.again.push_back((now, bytes));
             self.forget_again(now);
         }
+        self.unreported.get_or_insert(now);
         let stream = self.streams.iter().find(|(ssrc, _)| *ssrc == packet.header.ssrc);
         let number = stream.and_then(|(_, id)| packet.header.get_extension(*id));
         let Some(&[high, low]) = number.as_deref() else { return };
@@ -103,10 +123,36 @@ impl Controller {
         }
     }
 
+    /// Most of what a report tells of is lost: the other side will need a keyframe, and need not say so first.
+    fn is_disaster(outcomes: &[crate::congestion::Outcome]) -> bool {
+        let lost = outcomes.iter().filter(|outcome| outcome.arrived.is_none()).count();
+        lost >= DISASTER && lost * 2 > outcomes.len()
+    }
+
+    /// Reports stay away though packets are under way: the path, or its way back, is full or gone. Until the
+    /// next report little leaves, so that what there is of it carries the sound.
+    fn watch(&mut self, now: Instant) {
+        let Some(since) = self.unreported else { return };
+        if now.saturating_duration_since(since) >= self.silence() {
+            self.slowed = true;
+            tracing::debug!("no reports for {:?}: little leaves until one comes", self.silence());
+            self.control.set_rate(self.estimator.pace() * SILENT_SHARE);
+        }
+    }
+
+    fn silence(&self) -> Duration {
+        SILENCE + self.control.round_trip().unwrap_or_default().mul_f64(1.5)
+    }
+
     fn report_came(&mut self, report: &TransportLayerCc, now: Instant) {
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.history.reported(report, &mut outcomes);
         self.estimator.on(&outcomes, now);
+        if Self::is_disaster(&outcomes) {
+            self.control.await_keyframe();
+            self.keyframe.raise();
+        }
+        (self.unreported, self.slowed) = (None, false);
         self.outcomes = outcomes;
         self.control.set_rate(self.estimator.pace());
         // Until a receiver report tells it exactly.
@@ -163,6 +209,17 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Controller {
 
     fn poll_write(&mut self) -> Option<TaggedPacket> {
         self.writes.pop_front()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.watch(now);
+        Ok(())
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let due = self.unreported? + self.silence();
+        // Once it is slow nothing more is due.
+        (!self.slowed).then_some(due)
     }
 }
 

@@ -36,7 +36,7 @@ const KEPT_PACKETS: u16 = 1024;
 /// often it is asked for a sign of life, so that one that is back is known to be.
 const SILENT: Duration = Duration::from_secs(3);
 const GIVEN_UP: Duration = Duration::from_secs(60);
-const KEEP_ALIVE: Duration = Duration::from_millis(500);
+const KEEP_ALIVE: Duration = Duration::from_millis(800);
 /// How often all untried pairs are checked (RFC 8445's pace; the stack's own is 200 ms, which a join waits
 /// for), and how often before a pair is given up: 7.5 s.
 const CHECK_EVERY: Duration = Duration::from_millis(25);
@@ -103,7 +103,10 @@ fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
         .with(Slot::NackGenerator, NackGenerator::new(wires.pace.clone(), wires.video.ssrc))
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(KEPT_PACKETS).build())
         .with(Slot::Pacer, Pacer::new(wires.pace.clone(), wires.keyframe.clone(), wires.audio.ssrc))
-        .with(Slot::CongestionControl, Controller::new(wires.pace.clone(), wires.estimate.clone()))
+        .with(
+            Slot::CongestionControl,
+            Controller::new(wires.pace.clone(), wires.keyframe.clone(), wires.estimate.clone()),
+        )
         .with(Slot::from(GATE_SLOT), Gate::new(vec![wires.audio.clone(), wires.video.clone()]))
         .with(Slot::from(TAP_SLOT), Tap::new(wires, wires.audio.ssrc, wires.video.ssrc));
     Ok((engine, registry))

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Packets missing at a time; more are not worth asking for, a keyframe is.
-const MOST: usize = 512;
+const MOST: usize = 96;
 /// How often the same packet is asked for.
 const TRIES: u32 = 12;
 /// What is older than this, and than four round trips, is of no use.
@@ -63,9 +63,9 @@ impl Missing {
         }
         let gap = Gap { found: now, due: now + self.tolerance, tries: 0 };
         self.gaps.extend((newest + 1..number).map(|number| (number, gap)));
-        while self.gaps.len() > MOST {
-            // overflow: the oldest is given up.
-            self.gaps.pop_first();
+        if self.gaps.len() > MOST {
+            // overflow: all are given up: to send them again would take longer than a keyframe.
+            self.gaps.clear();
         }
         self.tolerance = self.tolerance.mul_f64(0.999).max(TOLERANCE);
     }

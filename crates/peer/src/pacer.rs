@@ -29,13 +29,15 @@ pub(crate) struct PaceControl {
     /// Microseconds.
     backlog: AtomicU64,
     dropped: AtomicU64,
+    awaiting: AtomicBool,
 }
 
 impl Default for PaceControl {
     fn default() -> Self {
         let (rate, round_trip) = (AtomicU64::new(START_RATE), AtomicU64::new(0));
         let exact = AtomicBool::new(false);
-        Self { rate, round_trip, exact, backlog: AtomicU64::new(0), dropped: AtomicU64::new(0) }
+        let awaiting = AtomicBool::new(false);
+        Self { rate, round_trip, exact, backlog: AtomicU64::new(0), dropped: AtomicU64::new(0), awaiting }
     }
 }
 
@@ -78,6 +80,13 @@ impl PaceControl {
         Duration::from_micros(self.backlog.load(Ordering::Relaxed))
     }
 
+    /// The other side can use nothing but a keyframe, which must be asked for beside this.
+    pub(crate) fn await_keyframe(&self) {
+        self.awaiting.store(true, Ordering::Relaxed);
+        // Whoever encodes is not to be held up by what will be dropped.
+        self.backlog.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -104,7 +113,15 @@ impl Pacer {
         Self { control, keyframe, audio, pacing, ready: VecDeque::new(), reads: VecDeque::new() }
     }
 
+    fn obey(&mut self) {
+        if self.control.awaiting.swap(false, Ordering::Relaxed) {
+            let dropped = self.pacing.await_keyframe();
+            self.control.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+        }
+    }
+
     fn release(&mut self, now: Instant) {
+        self.obey();
         self.pacing.set_rate(self.control.rate(), now);
         while let Some(mut packet) = self.pacing.pop(now) {
             packet.now = now;
@@ -137,6 +154,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacer {
             self.ready.push_back(packet);
             return Ok(());
         };
+        // What the other side has asked for meanwhile holds for what comes now, before anything leaves.
+        self.obey();
         let (bits, seq) = (wire_bytes(rtp) as f64 * 8.0, rtp.header.sequence_number);
         if rtp.header.ssrc == self.audio {
             self.pacing.passes(bits, now);

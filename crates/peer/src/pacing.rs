@@ -61,6 +61,8 @@ pub(crate) struct Pacing<T> {
     flushed: VecDeque<RangeInclusive<u16>>,
     /// Where the newest keyframe begins.
     keyframe: Option<u16>,
+    /// The other side can use nothing but a keyframe.
+    awaiting: bool,
 }
 
 impl<T> Pacing<T> {
@@ -75,6 +77,7 @@ impl<T> Pacing<T> {
             resent: VecDeque::new(),
             flushed: VecDeque::new(),
             keyframe: None,
+            awaiting: false,
         }
     }
 
@@ -99,19 +102,32 @@ impl<T> Pacing<T> {
 
     /// A packet of a new picture.
     pub(crate) fn push(&mut self, item: T, bits: f64, seq: u16) -> Taken {
+        if self.awaiting {
+            return Taken::Needless;
+        }
         self.fresh.push_back(Queued { item, bits, seq });
         self.waiting_bits += bits;
         // overflow: all new pictures that wait are dropped; the slot starts again with a keyframe.
         if self.backlog() > HOPELESS || self.fresh.len() > MAX_QUEUED {
-            return Taken::Flushed(self.flush());
+            return Taken::Flushed(self.await_keyframe());
         }
         Taken::Queued
+    }
+
+    /// The other side can use nothing before the next keyframe: all that waits is dropped, and all that comes
+    /// before it. Says how many were.
+    pub(crate) fn await_keyframe(&mut self) -> usize {
+        self.awaiting = true;
+        let again = self.again.len();
+        self.again.clear();
+        again + self.flush()
     }
 
     /// The next packet of a new picture begins a keyframe: all that waits from before it is dropped, if it
     /// would hold the keyframe up, and never sent again. Says how many.
     pub(crate) fn keyframe(&mut self, seq: u16) -> usize {
         self.keyframe = Some(seq);
+        self.awaiting = false;
         self.again.clear();
         self.waiting_bits = self.fresh.iter().map(|queued| queued.bits).sum();
         if self.backlog() > BURST { self.flush() } else { 0 }
@@ -147,7 +163,8 @@ impl<T> Pacing<T> {
         let under_way = self.resent.iter().filter(lately).count() >= allowed
             || self.resent.iter().filter(lately).any(|(_, at)| since(*at) < TWICE_AFTER);
         let waits = |queued: &Queued<T>| queued.seq == seq;
-        if self.again.iter().any(waits)
+        if self.awaiting
+            || self.again.iter().any(waits)
             || self.fresh.iter().any(waits)
             || under_way
             || self.flushed.iter().any(|range| within(range, seq))
@@ -162,10 +179,7 @@ impl<T> Pacing<T> {
         let waits: f64 = self.again.iter().map(|queued| queued.bits).sum();
         // A few packets are sent again on any path.
         if waits > self.rate * HOPELESS_AGAIN.as_secs_f64() && self.again.len() > 10 {
-            let count = self.again.len();
-            self.again.clear();
-            self.waiting_bits -= waits;
-            return Taken::Flushed(count);
+            return Taken::Flushed(self.await_keyframe());
         }
         Taken::Queued
     }
@@ -321,9 +335,11 @@ mod tests {
             },
         );
         assert_eq!(flushed, Some(16));
+        assert_eq!(pacing.push(0, BITS, 46), Taken::Needless, "it needs those that were dropped");
+        assert_eq!(pacing.push_again(0, BITS, 65_500, TRIP, start), Taken::Needless, "as it does");
+        assert_eq!(pacing.keyframe(47), 0);
+        assert_eq!(pacing.push(47, BITS, 47), Taken::Queued);
         assert_eq!(pacing.push_again(0, BITS, 3, TRIP, start), Taken::Needless);
-        assert_eq!(pacing.push_again(0, BITS, 65_531, TRIP, start), Taken::Needless);
-        assert_eq!(pacing.push_again(0, BITS, 65_500, TRIP, start), Taken::Queued);
     }
 
     #[test]

@@ -124,11 +124,13 @@ impl Tap {
         if let Some(pli) = any.downcast_ref::<PictureLossIndication>() {
             if self.local_kind(pli.media_ssrc) == Some(Kind::Video) {
                 lock(&self.counts).video.sent.plis += 1;
+                self.pace.await_keyframe();
                 self.keyframe.raise();
             }
         } else if let Some(fir) = any.downcast_ref::<FullIntraRequest>() {
             if fir.fir.iter().any(|entry| self.local_kind(entry.ssrc) == Some(Kind::Video)) {
                 lock(&self.counts).video.sent.firs += 1;
+                self.pace.await_keyframe();
                 self.keyframe.raise();
             }
         } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {

@@ -45,8 +45,8 @@ impl Allocation {
     pub(super) fn share(&mut self, estimate: &Estimate, now: Instant) -> Shares {
         self.judge(estimate.bitrate, now);
         let audio = audio(estimate.bitrate, estimate.loss);
-        // Sent again no more than half of it: a picture that stands still helps nobody either.
-        let again = estimate.retransmitted.min(estimate.bitrate / 2.0);
+        // A third of it at most: what was sent again in a bad moment is not what the next one needs.
+        let again = estimate.retransmitted.min(estimate.bitrate * 0.3);
         let copies = audio * estimate.copies as f64;
         let left = estimate.bitrate - audio - copies - SOUND_HEADERS - again;
         // Headers take a twentieth, and more where packets are not full.
@@ -78,10 +78,10 @@ impl Allocation {
 /// more, and a thin path gets less.
 fn audio(bitrate: f64, loss: f64) -> f64 {
     match bitrate {
-        ..45_000.0 => 12_000.0,
-        45_000.0..70_000.0 => 16_000.0,
-        70_000.0..120_000.0 => 20_000.0,
-        120_000.0..250_000.0 => 24_000.0,
+        ..70_000.0 => 12_000.0,
+        70_000.0..110_000.0 => 16_000.0,
+        110_000.0..150_000.0 => 20_000.0,
+        150_000.0..250_000.0 => 24_000.0,
         _ if loss > 0.03 && bitrate > 400_000.0 => 44_000.0,
         _ => 32_000.0,
     }

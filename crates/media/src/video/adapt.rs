@@ -31,15 +31,20 @@ pub(super) struct Shape {
 /// What became of a picture.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Encoding {
-    /// VP8's, 0 (best) to 63; `None`: dropped, by the rate control or because the network is behind.
+    /// VP8's, 0 (best) to 63; `None`: dropped by the rate control.
     pub(super) quantizer: Option<u8>,
     pub(super) took: Duration,
 }
 
 /// Bits for each pixel below which a level is not even tried.
 const LEAST_BITS: f64 = 0.014;
+/// Bits for each pixel of a keyframe at its coarsest, and how many seconds it may take to send.
+const KEY_BITS: f64 = 0.25;
+const KEY_TIME: f64 = 0.8;
 /// A level is gone back up to only with this much more than its least.
 const ROOM: f64 = 1.5;
+/// And with this much more at once.
+const PLENTY: f64 = 3.0;
 /// Quantizer at which a picture falls apart, and at which a larger one can be afforded.
 const COARSE: f64 = 52.0;
 const FINE: f64 = 36.0;
@@ -116,6 +121,10 @@ impl Adapt {
 
     /// Bits a second from now on.
     pub(super) fn set_bitrate(&mut self, bps: u32) {
+        if f64::from(bps) < 0.8 * f64::from(self.bitrate) {
+            // The rate control works off its debt: that is judged once it is paid.
+            self.window = Window::default();
+        }
         self.bitrate = bps;
         let affordable = self.affordable();
         if affordable > self.level {
@@ -130,7 +139,8 @@ impl Adapt {
     }
 
     fn affordable(&self) -> usize {
-        let fits = |shape: &Shape| f64::from(self.bitrate) >= least(shape);
+        let bitrate = f64::from(self.bitrate);
+        let fits = |shape: &Shape| bitrate >= least(shape) && bitrate * KEY_TIME >= key_bits(shape);
         self.levels.iter().position(fits).unwrap_or(self.levels.len().saturating_sub(1))
     }
 
@@ -190,8 +200,12 @@ impl Adapt {
             self.worse(now);
         } else if good && self.level > 0 {
             let since = *self.good_since.get_or_insert(now);
-            let room = f64::from(self.bitrate) >= ROOM * least(&self.levels[self.level - 1]);
-            if room && now.saturating_duration_since(since) >= self.patience {
+            let (next, bitrate) = (&self.levels[self.level - 1], f64::from(self.bitrate));
+            let room = bitrate >= ROOM * least(next) && bitrate * KEY_TIME >= ROOM * key_bits(next);
+            // Where there is plenty a bad moment has passed; but not where it was tried in vain.
+            let plenty = bitrate >= PLENTY * least(next) && self.patience == PATIENCE;
+            let patience = if plenty { WINDOW } else { self.patience };
+            if room && now.saturating_duration_since(since) >= patience {
                 self.level -= 1;
                 (self.good_since, self.raised) = (None, Some(now));
             }
@@ -232,6 +246,11 @@ impl Adapt {
             self.idle_since = None;
         }
     }
+}
+
+/// What a keyframe takes at its coarsest.
+fn key_bits(shape: &Shape) -> f64 {
+    f64::from(shape.width * shape.height) * KEY_BITS
 }
 
 fn least(shape: &Shape) -> f64 {

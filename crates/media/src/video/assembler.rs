@@ -90,6 +90,8 @@ impl Assembler {
     const START_PATIENCE: Duration = Duration::from_millis(100);
     /// So many packets missing in a row were an outage, and cost more to send again than a keyframe.
     const HOLE: usize = 40;
+    /// So many missing, and a third of all, were pushed out of a full link that cannot carry them again.
+    const HOLES: usize = 32;
     /// With so many waiting behind a gap the window would soon be full.
     const CROWDED: usize = Self::WINDOW * 3 / 4;
     /// How long even a hole may be nothing but reordering.
@@ -250,8 +252,10 @@ impl Assembler {
 
     /// Whether what is missing is too much for retransmissions.
     fn hopeless(&self) -> bool {
-        let missing = self.window.iter().skip_while(|part| part.is_some()).take_while(|part| part.is_none());
-        self.window.len() >= Self::CROWDED || missing.count() >= Self::HOLE
+        let gap = self.window.iter().skip_while(|part| part.is_some()).take_while(|part| part.is_none());
+        let missing = self.window.iter().filter(|part| part.is_none()).count();
+        let riddled = missing >= Self::HOLES && missing * 3 >= self.window.len();
+        self.window.len() >= Self::CROWDED || gap.count() >= Self::HOLE || riddled
     }
 
     /// The next picture if it is whole: its data replaces what is in `into`. To be called after

@@ -257,7 +257,8 @@ impl Worker {
                 continue;
             }
             if (self.ways.behind)() {
-                self.dropped();
+                // The bitrate will follow: that says nothing of this size's quality.
+                self.count_dropped();
                 continue;
             }
             if let Err(error) = self.encode(&frame, shape) {
@@ -281,8 +282,11 @@ impl Worker {
     }
 
     fn dropped(&mut self) {
-        let now = Instant::now();
-        self.adapt.encoded(Encoding { quantizer: None, took: Duration::ZERO }, now);
+        self.adapt.encoded(Encoding { quantizer: None, took: Duration::ZERO }, Instant::now());
+        self.count_dropped();
+    }
+
+    fn count_dropped(&self) {
         let mut guard = lock(&self.shared.stats);
         guard.0.frames_dropped += 1;
         guard.0.limitation = self.adapt.limitation();

@@ -27,7 +27,7 @@ const CAP: i64 = 500_000;
 const NO_FREEZE: i64 = 100_000;
 /// The target's steps: up each picture by what is no freeze, down by this and a sixteenth of the way.
 const UP: i64 = 80_000;
-const DOWN: i64 = 1_500;
+const DOWN: i64 = 3_000;
 /// A transit that differs by more than this is another clock.
 const JUMP: i64 = 2_000_000;
 

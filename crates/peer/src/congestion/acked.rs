@@ -5,6 +5,9 @@ use std::time::Duration;
 
 /// Looked back on.
 const WINDOW: Duration = Duration::from_millis(500);
+/// What is recent, and how many packets tell a rate.
+const RECENT: Duration = Duration::from_millis(200);
+const ENOUGH: usize = 10;
 /// Packets remembered at most: 8 Mb/s of full ones.
 const MOST: usize = 512;
 
@@ -38,6 +41,32 @@ impl Acked {
         }
     }
 
+    /// Bits a second over the last part of the window: ten packets, or a fifth of a second if those are more.
+    /// While a queue stands, this is the link's rate, whatever is sent.
+    pub(super) fn recent(&self) -> Option<f64> {
+        let (last, _) = self.arrivals.back()?;
+        let young = |(at, _): &&(Duration, usize)| last.saturating_sub(*at) <= RECENT;
+        self.of_last(self.arrivals.iter().rev().take_while(young).count().max(ENOUGH))
+    }
+
+    /// As [`Self::recent`], of the last few packets alone: not exact, but of a link that has just become slow it
+    /// says so at once.
+    pub(super) fn newest(&self) -> Option<f64> {
+        self.of_last(ENOUGH)
+    }
+
+    fn of_last(&self, count: usize) -> Option<f64> {
+        let (last, _) = self.arrivals.back()?;
+        let count = count.min(self.arrivals.len());
+        let (first, size) = self.arrivals.iter().rev().nth(count.checked_sub(1)?)?;
+        let span = last.saturating_sub(*first);
+        if count < ENOUGH || span < RECENT / 10 {
+            return self.rate();
+        }
+        let bytes: usize = self.arrivals.iter().rev().take(count).map(|(_, bytes)| bytes).sum();
+        Some((bytes - size) as f64 * 8.0 / span.as_secs_f64())
+    }
+
     /// Bits a second; `None` until a quarter of a second was seen.
     pub(super) fn rate(&self) -> Option<f64> {
         let (last, _) = self.arrivals.back()?;
@@ -65,7 +94,11 @@ mod tests {
         assert!((acked.rate().unwrap() - 1e6).abs() < 1e4, "{:?}", acked.rate());
         (0..100).for_each(|n| acked.on(at(1000 + n * 20), 1250));
         assert!((acked.rate().unwrap() - 5e5).abs() < 1e4, "{:?}", acked.rate());
-        (0..5000).for_each(|_| acked.on(at(3000), 1250));
+        assert!((acked.recent().unwrap() - 5e5).abs() < 1e4, "{:?}", acked.recent());
+        (0..30).for_each(|n| acked.on(at(2990 + n * 10), 1250));
+        assert!((acked.recent().unwrap() - 1e6).abs() < 1e4, "{:?}", acked.recent());
+        assert!(acked.rate().unwrap() < 9e5);
+        (0..5000).for_each(|_| acked.on(at(3500), 1250));
         assert!(acked.arrivals.len() <= MOST);
     }
 }

@@ -12,8 +12,10 @@ const START: f64 = 1_000_000.0;
 const LEAST: f64 = 35_000.0;
 /// A report that comes so long after the one before says that the link was away.
 const AWAY: Duration = Duration::from_millis(900);
-/// After a cut nothing is cut again before its effect can be seen: the round trip, and this.
-const EFFECT: Duration = Duration::from_millis(200);
+/// After a cut nothing is cut again before reports tell of packets that left so long after it.
+const EFFECT: Duration = Duration::from_millis(150);
+/// A queue that has shrunk to this part since needs no deeper cut.
+const SHRINKING: f64 = 0.85;
 /// A train of fewer packets, or a shorter one, says nothing of the link's rate.
 const TRAIN: usize = 8;
 const TRAIN_SPAN: f64 = 0.015;
@@ -39,7 +41,10 @@ pub(crate) struct Estimator {
     /// Nothing has shown a limit yet.
     starting: bool,
     queue: Queue,
-    cut: Option<Instant>,
+    /// When it was last cut, and how long the queue was.
+    cut: Option<(Instant, f64)>,
+    /// When the newest packet that arrived had left.
+    newest: Option<Instant>,
     /// The target is to come back to what the link carries once its queue is gone.
     draining: bool,
     reported: Option<Instant>,
@@ -59,6 +64,7 @@ impl Estimator {
             starting: true,
             queue: Queue::default(),
             cut: None,
+            newest: None,
             draining: false,
             reported: None,
             round_trip: None,
@@ -113,9 +119,19 @@ impl Estimator {
         self.queue = self.delay.queue();
         self.step(outcomes, since.unwrap_or_default(), now);
         self.target = self.target.clamp(LEAST, self.most);
+        tracing::trace!(
+            target = self.target as u64,
+            arriving = self.acked.rate().unwrap_or_default() as u64,
+            queue = self.queue.ms as i64,
+            tolerated = self.queue.tolerated as i64,
+            loss = self.loss.share(),
+            own = self.loss.inherent(),
+            "the path"
+        );
     }
 
     fn time(&mut self, newest: &Outcome, now: Instant) {
+        self.newest = Some(newest.left.at);
         let trip = now.saturating_duration_since(newest.left.at);
         self.round_trip = Some(match self.round_trip {
             // Down at once, up slowly: what is longer is the other side's waiting, or a queue.
@@ -140,7 +156,7 @@ impl Estimator {
         }
         let train = train(outcomes);
         if self.queue.over {
-            self.back_off(arriving, trip, now);
+            self.back_off(now);
         } else if self.queue.is_low() {
             self.rise(arriving, train, since.min(Duration::from_millis(300)).as_secs_f64(), now);
         }
@@ -157,22 +173,32 @@ impl Estimator {
         self.capacity = Some(Capacity { rate, seen: now });
     }
 
-    fn back_off(&mut self, arriving: Option<f64>, trip: Duration, now: Instant) {
-        if self.cut.is_some_and(|cut| now.saturating_duration_since(cut) < trip + EFFECT) {
-            return;
+    fn back_off(&mut self, now: Instant) {
+        if let Some((cut, queue)) = self.cut {
+            if self.newest.is_some_and(|left| left < cut + EFFECT) {
+                return;
+            }
+            if self.draining && self.queue.ms < SHRINKING * queue {
+                self.cut = Some((now, self.queue.ms));
+                return;
+            }
         }
         // Nothing measured yet: half is a safe guess.
-        let rate = arriving.unwrap_or(self.target * 0.5);
+        let recent = self.acked.recent().unwrap_or(self.target * 0.5);
+        // What came before the link became slow is not to be counted to it.
+        let newest = self.acked.newest().unwrap_or(recent);
+        let sudden = self.queue.ms > 2.0 * self.queue.tolerated + 20.0;
+        let rate = if sudden { recent.min(newest.max(0.3 * recent)) } else { recent };
         // Somebody who sends less than the link takes may find it full of others' packets.
         if rate > 0.5 * self.target {
             self.full(rate, now);
         }
         self.starting = false;
         // The longer the queue, the deeper the cut: it is to be gone in about half a second.
-        let depth = 0.12 + 0.4 * ((self.queue.ms - self.queue.tolerated) / 400.0).clamp(0.0, 1.0);
-        let cut = (rate * (1.0 - depth)).max(self.target * 0.4);
+        let depth = 0.12 + 0.48 * ((self.queue.ms - self.queue.tolerated) / 300.0).clamp(0.0, 1.0);
+        let cut = (rate * (1.0 - depth)).max(self.target * 0.15);
         self.target = self.target.min(cut);
-        self.cut = Some(now);
+        self.cut = Some((now, self.queue.ms));
         self.draining = true;
     }
 
