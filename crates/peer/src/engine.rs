@@ -32,6 +32,9 @@ const RED_PAYLOAD_TYPE: u8 = 63;
 const MIME_TYPE_RED: &str = "audio/red";
 /// Packets kept to be sent again: four seconds at 2 Mb/s.
 const KEPT_PACKETS: u16 = 1024;
+/// What is sent again comes this many packets late at most; the stack's own 64 are 0.3 s of video, and what is
+/// later is taken for an attack.
+const REPLAY_WINDOW: usize = 1024;
 /// A path from which nothing came for so long is called disconnected, one for so much longer failed; and how
 /// often it is asked for a sign of life, so that one that is back is known to be.
 const SILENT: Duration = Duration::from_secs(3);
@@ -121,6 +124,8 @@ fn settings(relay_only: bool, mdns: MulticastDnsMode) -> SettingEngine {
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(200)))
         .with_relay_acceptance_min_wait(Some(relay_wait))
+        .with_srtp_replay_protection_window(REPLAY_WINDOW)
+        .with_srtcp_replay_protection_window(REPLAY_WINDOW)
         .with_ice_timeouts(Some(SILENT), Some(GIVEN_UP), Some(KEEP_ALIVE))
         .with_ice_connection_attempts(Some(CHECK_EVERY), Some(CHECKS))
         .with_answering_dtls_role(RTCDtlsRole::Server)

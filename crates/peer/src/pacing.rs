@@ -22,6 +22,8 @@ const HOPELESS_AGAIN: Duration = Duration::from_millis(350);
 /// Packets sent again whose time is remembered, and ranges of numbers that never left.
 const RESENT: usize = 512;
 const FLUSHED: usize = 16;
+/// After so many packets nobody asks for what was before them.
+const STALE: u32 = 8192;
 /// Between two of the same packet, where the round trip is not known or short.
 const LEAST_AGAIN: Duration = Duration::from_millis(20);
 /// And in a long one.
@@ -61,6 +63,8 @@ pub(crate) struct Pacing<T> {
     flushed: VecDeque<RangeInclusive<u16>>,
     /// Where the newest keyframe begins.
     keyframe: Option<u16>,
+    /// Packets since the last range or keyframe: numbers come round again.
+    since_mark: u32,
     /// The other side can use nothing but a keyframe.
     awaiting: bool,
 }
@@ -77,6 +81,7 @@ impl<T> Pacing<T> {
             resent: VecDeque::new(),
             flushed: VecDeque::new(),
             keyframe: None,
+            since_mark: 0,
             awaiting: false,
         }
     }
@@ -102,6 +107,11 @@ impl<T> Pacing<T> {
 
     /// A packet of a new picture.
     pub(crate) fn push(&mut self, item: T, bits: f64, seq: u16) -> Taken {
+        self.since_mark += 1;
+        if self.since_mark > STALE {
+            self.flushed.clear();
+            self.keyframe = None;
+        }
         if self.awaiting {
             return Taken::Needless;
         }
@@ -126,7 +136,7 @@ impl<T> Pacing<T> {
     /// The next packet of a new picture begins a keyframe: all that waits from before it is dropped, if it
     /// would hold the keyframe up, and never sent again. Says how many.
     pub(crate) fn keyframe(&mut self, seq: u16) -> usize {
-        self.keyframe = Some(seq);
+        (self.keyframe, self.since_mark) = (Some(seq), 0);
         self.awaiting = false;
         self.again.clear();
         self.waiting_bits = self.fresh.iter().map(|queued| queued.bits).sum();
@@ -140,6 +150,7 @@ impl<T> Pacing<T> {
                 self.flushed.pop_front();
             }
             self.flushed.push_back(first.seq..=last.seq);
+            self.since_mark = 0;
         }
         let count = self.fresh.len();
         self.fresh.clear();

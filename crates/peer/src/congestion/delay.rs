@@ -13,6 +13,10 @@ use std::time::{Duration, Instant};
 const SHORT: Duration = Duration::from_millis(100);
 /// Packets of it at most.
 const MOST: usize = 256;
+/// Packets of it at least.
+const ENOUGH: usize = 4;
+/// So much is a queue whatever few packets show it, ms.
+const SURELY: f64 = 100.0;
 /// The floor is the lowest of so many pieces of so long each.
 const PIECE: Duration = Duration::from_secs(2);
 const PIECES: usize = 10;
@@ -91,6 +95,12 @@ impl Delay {
         self.recent.push_back((arrived, took));
     }
 
+    /// What stands now is no queue of ours: it is the path's own delay from now on.
+    pub(super) fn rebase(&mut self) {
+        self.pieces.clear();
+        self.overs = 0;
+    }
+
     /// To be called once all of a report was taken in.
     pub(super) fn queue(&mut self) -> Queue {
         let Some(now) = self.recent.iter().map(|(at, _)| *at).max() else { return Queue::default() };
@@ -102,6 +112,10 @@ impl Delay {
         let spread = self.scratch[self.scratch.len() * 7 / 8] - self.scratch[self.scratch.len() / 8];
         self.jitter += (spread / 2.0 - self.jitter) / 16.0;
         let floor = self.floor(standing, now);
+        if self.recent.len() < ENOUGH && standing - floor < SURELY {
+            // One packet's luck is no queue.
+            return Queue { ms: 0.0, tolerated: TOLERATED, over: false, jitter: self.jitter };
+        }
         let passed = self.last.map_or(0.0, |last| now.saturating_sub(last).as_secs_f64()).min(0.5);
         self.last = Some(now);
         self.judge(standing - floor, passed)

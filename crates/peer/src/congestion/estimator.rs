@@ -13,9 +13,18 @@ const LEAST: f64 = 35_000.0;
 /// A report that comes so long after the one before says that the link was away.
 const AWAY: Duration = Duration::from_millis(900);
 /// After a cut nothing is cut again before reports tell of packets that left so long after it.
-const EFFECT: Duration = Duration::from_millis(150);
+const EFFECT: Duration = Duration::from_millis(250);
 /// A queue that has shrunk to this part since needs no deeper cut.
 const SHRINKING: f64 = 0.85;
+/// One that is about as long as before, though less is sent and nothing lost, is not ours.
+const UNMOVED: f64 = 1.15;
+const UNLOST: f64 = 0.06;
+/// A longer one may stand because the link has no room for more of it, ms.
+const NOT_FULL: f64 = 160.0;
+/// So long after a cut, beside a queue that is tolerated but does not go, the rate grows by this share a second:
+/// somebody else's queue is no reason to starve.
+const BESIDE_AFTER: Duration = Duration::from_secs(2);
+const BESIDE: f64 = 0.06;
 /// A train of fewer packets, or a shorter one, says nothing of the link's rate.
 const TRAIN: usize = 8;
 const TRAIN_SPAN: f64 = 0.015;
@@ -43,6 +52,8 @@ pub(crate) struct Estimator {
     queue: Queue,
     /// When it was last cut, and how long the queue was.
     cut: Option<(Instant, f64)>,
+    /// The target before the first of the cuts that one queue brought.
+    before: f64,
     /// When the newest packet that arrived had left.
     newest: Option<Instant>,
     /// The target is to come back to what the link carries once its queue is gone.
@@ -64,6 +75,7 @@ impl Estimator {
             starting: true,
             queue: Queue::default(),
             cut: None,
+            before: START,
             newest: None,
             draining: false,
             reported: None,
@@ -159,6 +171,10 @@ impl Estimator {
             self.back_off(now);
         } else if self.queue.is_low() {
             self.rise(arriving, train, since.min(Duration::from_millis(300)).as_secs_f64(), now);
+        } else if self.cut.is_none_or(|(cut, _)| now.saturating_duration_since(cut) > BESIDE_AFTER) {
+            let seconds = since.min(Duration::from_millis(300)).as_secs_f64();
+            let allowed = arriving.map_or(self.target, |arriving| (1.3 * arriving).max(self.target));
+            self.target = (self.target * (1.0 + BESIDE * seconds)).min(allowed);
         }
         self.obey_train(train);
     }
@@ -179,9 +195,23 @@ impl Estimator {
                 return;
             }
             if self.draining && self.queue.ms < SHRINKING * queue {
+                // It obeys: it was ours, and what was sent before was too much.
+                self.before = self.target;
                 self.cut = Some((now, self.queue.ms));
                 return;
             }
+            let lost = self.loss.share() - self.loss.inherent();
+            let less = self.target < 0.7 * self.before;
+            let short = self.queue.ms < NOT_FULL;
+            if self.draining && less && short && self.queue.ms < UNMOVED * queue && lost < UNLOST {
+                self.delay.rebase();
+                self.target = self.target.max(0.9 * self.before);
+                (self.cut, self.draining, self.capacity) = (None, false, None);
+                return;
+            }
+        }
+        if !self.draining {
+            self.before = self.target;
         }
         // Nothing measured yet: half is a safe guess.
         let recent = self.acked.recent().unwrap_or(self.target * 0.5);
@@ -190,7 +220,7 @@ impl Estimator {
         let sudden = self.queue.ms > 2.0 * self.queue.tolerated + 20.0;
         let rate = if sudden { recent.min(newest.max(0.3 * recent)) } else { recent };
         // Somebody who sends less than the link takes may find it full of others' packets.
-        if rate > 0.5 * self.target {
+        if rate > 0.5 * self.target || sudden {
             self.full(rate, now);
         }
         self.starting = false;
