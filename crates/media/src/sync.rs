@@ -1,9 +1,9 @@
 //! Lips in step with the voice.
 //!
 //! Both tracks of a participant say by the sender's clock when what they show or play was captured. Whoever
-//! plays tells here what is leaving now; from both follows the skew. Pictures are held back until their
-//! sound is heard, which costs the ear nothing. Only where pictures come so late that this is not enough,
-//! sound is held back a little too, up to [`MOST_EXTRA`]. Where one side's clock is not known nothing happens.
+//! plays tells here what is leaving now; from both follows the skew. Pictures are held back until they are
+//! hardly ahead of their sound, which costs the ear nothing. Only where pictures come so late that this is not enough,
+//! sound is held back a little too, a quarter of a second at most. Where one side's clock is not known nothing happens.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
