@@ -68,7 +68,9 @@ async fn the_rate_follows_the_line_down_and_up_again() {
         // The floor is 2 s down, a machine that stalls may take one more; the way back has 13 s here, not 15.
         assert!(figures.net.down_s.is_some_and(|after| after <= 3.0), "{figures:?}");
         assert!(figures.net.back_s.is_some(), "{figures:?}");
-        assert!(figures.sound.concealed_percent.unwrap() <= 3.0, "{figures:?}");
+        // No floor of the issue's: what the line's own queue drops until the first report of it is back, some
+        // 0.7 s of 24, is guessed; twice that would be a sender that did not give way.
+        assert!(figures.sound.concealed_percent.unwrap() <= 6.0, "{figures:?}");
     }
 }
 
