@@ -135,6 +135,7 @@ impl Controller {
         let Some(since) = self.unreported else { return };
         if now.saturating_duration_since(since) >= self.silence() {
             self.slowed = true;
+            self.control.set_silent(true);
             tracing::debug!("no reports for {:?}: little leaves until one comes", self.silence());
             self.control.set_rate(self.estimator.pace() * SILENT_SHARE);
         }
@@ -153,6 +154,9 @@ impl Controller {
             self.keyframe.raise();
         }
         (self.unreported, self.slowed) = (None, false);
+        if self.control.set_silent(false) {
+            self.keyframe.raise();
+        }
         self.outcomes = outcomes;
         self.control.set_rate(self.estimator.pace());
         // Until a receiver report tells it exactly.

@@ -30,14 +30,18 @@ pub(crate) struct PaceControl {
     backlog: AtomicU64,
     dropped: AtomicU64,
     awaiting: AtomicBool,
+    /// No reports come: what was dropped is made good once one does.
+    silent: AtomicBool,
+    owed: AtomicBool,
 }
 
 impl Default for PaceControl {
     fn default() -> Self {
         let (rate, round_trip) = (AtomicU64::new(START_RATE), AtomicU64::new(0));
-        let exact = AtomicBool::new(false);
-        let awaiting = AtomicBool::new(false);
-        Self { rate, round_trip, exact, backlog: AtomicU64::new(0), dropped: AtomicU64::new(0), awaiting }
+        let off = || AtomicBool::new(false);
+        let (exact, awaiting, silent, owed) = (off(), off(), off(), off());
+        let (backlog, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { rate, round_trip, exact, backlog, dropped, awaiting, silent, owed }
     }
 }
 
@@ -85,6 +89,12 @@ impl PaceControl {
         self.awaiting.store(true, Ordering::Relaxed);
         // Whoever encodes is not to be held up by what will be dropped.
         self.backlog.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether reports stay away. Says whether a keyframe is owed, now that they do not any more.
+    pub(crate) fn set_silent(&self, silent: bool) -> bool {
+        self.silent.store(silent, Ordering::Relaxed);
+        !silent && self.owed.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -174,7 +184,12 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacer {
         };
         if let Taken::Flushed(count) = taken {
             self.control.dropped.fetch_add(count as u64, Ordering::Relaxed);
-            self.keyframe.raise();
+            // A keyframe into a path that is gone would be dropped like the last, and each costs all the others.
+            if self.control.silent.load(Ordering::Relaxed) {
+                self.control.owed.store(true, Ordering::Relaxed);
+            } else {
+                self.keyframe.raise();
+            }
         }
         self.release(now);
         Ok(())
@@ -256,5 +271,21 @@ mod tests {
         (0..100).for_each(|seq| pacer.handle_write(packet(2, seq, start)).unwrap());
         assert!(control.dropped() > 10);
         keyframe.taken().await;
+    }
+
+    #[test]
+    fn while_no_reports_come_a_keyframe_is_owed_and_not_asked_for() {
+        let start = Instant::now();
+        let (control, keyframe) = (Arc::<PaceControl>::default(), Arc::<KeyframeWanted>::default());
+        control.set_rate(100_000.0);
+        assert!(!control.set_silent(true));
+        let mut pacer = Pacer::new(control.clone(), keyframe.clone(), AUDIO);
+        (0..100).for_each(|seq| pacer.handle_write(packet(2, seq, start)).unwrap());
+        assert!(control.dropped() > 10);
+        let mut asked = std::pin::pin!(keyframe.taken());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(asked.as_mut().poll(&mut context).is_pending());
+        assert!(control.set_silent(false), "it is owed");
+        assert!(!control.set_silent(false), "once");
     }
 }

@@ -35,9 +35,11 @@ impl Fanout {
         self.branches().retain(|branch| branch.key != key);
     }
 
-    /// Whether pictures given already wait for the network.
+    /// Whether pictures given already wait for the network, whoever they are for. Of several, one whose path
+    /// is slow or gone holds up nobody else: its own pacer drops what it cannot send.
     pub(super) fn is_behind(&self) -> bool {
-        self.branches().iter().any(|branch| branch.backlog.now() > BEHIND)
+        let branches = self.branches();
+        !branches.is_empty() && branches.iter().all(|branch| branch.backlog.now() > BEHIND)
     }
 
     pub(super) fn video(&self, frame: &EncodedFrame) {

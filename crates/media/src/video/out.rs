@@ -130,7 +130,7 @@ impl VideoOut {
         Self::spawn_paced(input, sink, Box::new(|| false), settings)
     }
 
-    /// As [`Self::spawn`]; a picture is left out, undecoded pictures never depend on it, whenever `behind`
+    /// As [`Self::spawn`]; a picture is left out before it is encoded, so that none depends on it, whenever `behind`
     /// says that earlier ones still wait for the network. It is called on the encoder's thread.
     pub fn spawn_paced(
         input: Slot<Frame>,
