@@ -242,13 +242,34 @@ fn a_thinner_link_makes_smaller_packets_at_once() {
     let rig = rig();
     rig.audio.use_mic(MicUse::Tone);
     let size = |bitrate| {
-        rig.audio.set_uplink(AudioUplink { bitrate, loss: 0.0 });
+        rig.audio.set_uplink(AudioUplink { bitrate, loss: 0.0, long: false });
         // Those that were on their way, and one that the encoder turns in.
         (0..5).for_each(|_| drop(rig.packet()));
         (0..25).map(|_| rig.packet().data.len()).sum::<usize>()
     };
     let (thick, thin) = (size(48_000), size(8_000));
     assert!(thin * 3 < thick, "{thin} bytes at 8 kb/s, {thick} at 48");
+}
+
+#[test]
+fn long_and_short_packets_follow_each_other_without_a_gap() {
+    let rig = rig();
+    rig.audio.use_mic(MicUse::Tone);
+    let mut next = None;
+    let mut lengths = Vec::new();
+    for long in [false, true, false] {
+        rig.audio.set_uplink(AudioUplink { bitrate: 16_000, loss: 0.0, long });
+        for _ in 0..15 {
+            let packet = rig.packet();
+            let length = media::codec::opus::duration(&packet.data).unwrap();
+            assert!(next.is_none_or(|next| next == packet.timestamp), "{next:?}: {packet:?}");
+            next = Some(packet.timestamp.wrapping_add(length));
+            lengths.push(length);
+        }
+    }
+    for length in [960, 1920] {
+        assert!(lengths.iter().filter(|l| **l == length).count() > 10, "{lengths:?}");
+    }
 }
 
 #[test]

@@ -26,8 +26,8 @@ const TRAIN_SLACK: Duration = Duration::from_micros(2500);
 
 /// So many packets of one report, and most of it, are a disaster.
 const DISASTER: usize = 20;
-/// Reports come each tenth of a second; when none does for so long and one and a half round trips, so much of
-/// the pace is left.
+/// Reports come each tenth of a second; when none has told of a packet so long and one and a half round trips
+/// after it left, so much of the pace is left: a queue, or nothing at all, stands between.
 const SILENCE: Duration = Duration::from_millis(240);
 const SILENT_SHARE: f64 = 0.04;
 
@@ -59,7 +59,7 @@ pub(crate) struct Controller {
     /// SSRC and header extension that carries the transport-wide number.
     streams: VecDeque<(u32, u8)>,
     last: Option<(Instant, usize)>,
-    /// When the first packet left after the last report.
+    /// When the first packet left that no report told of.
     unreported: Option<Instant>,
     slowed: bool,
     again: VecDeque<(Instant, usize)>,
@@ -136,13 +136,14 @@ impl Controller {
         if now.saturating_duration_since(since) >= self.silence() {
             self.slowed = true;
             self.control.set_silent(true);
-            tracing::debug!("no reports for {:?}: little leaves until one comes", self.silence());
+            tracing::debug!("nothing told of what left {:?} ago: little leaves until it is", self.silence());
             self.control.set_rate(self.estimator.pace() * SILENT_SHARE);
         }
     }
 
     fn silence(&self) -> Duration {
-        SILENCE + self.control.round_trip().unwrap_or_default().mul_f64(1.5)
+        // The shortest lately: one that a queue has made long is what is to be seen here.
+        SILENCE + self.estimator.round_trip().unwrap_or_default().mul_f64(1.5)
     }
 
     fn report_came(&mut self, report: &TransportLayerCc, now: Instant) {
@@ -153,12 +154,14 @@ impl Controller {
             self.control.await_keyframe();
             self.keyframe.raise();
         }
-        (self.unreported, self.slowed) = (None, false);
+        (self.unreported, self.slowed) = (self.history.waits_since(), false);
         if self.control.set_silent(false) {
             self.keyframe.raise();
         }
         self.outcomes = outcomes;
         self.control.set_rate(self.estimator.pace());
+        // It may tell of what is long past.
+        self.watch(now);
         // Until a receiver report tells it exactly.
         if let Some(trip) = self.estimator.round_trip()
             && !self.control.round_trip_is_exact()

@@ -3,11 +3,18 @@
 use peer::Estimate;
 use std::time::{Duration, Instant};
 
-/// RTP, SRTP, UDP and IP headers of fifty packets a second.
-const SOUND_HEADERS: f64 = 50.0 * 60.0 * 8.0;
+/// RTP, SRTP, UDP and IP headers of a packet, bits.
+const HEADERS: f64 = 60.0 * 8.0;
+/// Packets of sound a second, short and long ones, and below and above what long ones begin and end.
+const SHORT: f64 = 50.0;
+const LONG: f64 = 25.0;
+const LONG_BELOW: f64 = 90_000.0;
+const SHORT_ABOVE: f64 = 140_000.0;
 /// Below this the picture stops, before the sound suffers; above the other it comes back.
-const SUSPEND: f64 = 65_000.0;
-const RESUME: f64 = 95_000.0;
+const SUSPEND: f64 = 62_000.0;
+const RESUME: f64 = 80_000.0;
+/// Sound that has the path to itself.
+const ALONE: std::ops::RangeInclusive<f64> = 10_000.0..=24_000.0;
 /// For so long, and twice as long after each picture that had to stop again soon, up to half a minute.
 const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_PATIENCE: Duration = Duration::from_secs(32);
@@ -22,6 +29,8 @@ pub(super) struct Shares {
     pub(super) video: u32,
     /// No picture at all.
     pub(super) suspended: bool,
+    /// Packets of sound are long ones.
+    pub(super) long: bool,
     /// Share of packets lost, 0 to 1.
     pub(super) loss: f64,
 }
@@ -30,6 +39,7 @@ pub(super) struct Shares {
 #[derive(Debug)]
 pub(super) struct Allocation {
     suspended: bool,
+    long: bool,
     /// Since when the path carries enough for a picture.
     enough: Option<Instant>,
     resumed: Option<Instant>,
@@ -38,20 +48,27 @@ pub(super) struct Allocation {
 
 impl Allocation {
     pub(super) fn new() -> Self {
-        Self { suspended: false, enough: None, resumed: None, patience: PATIENCE }
+        Self { suspended: false, long: false, enough: None, resumed: None, patience: PATIENCE }
     }
 
     /// Shares out what the worst of the paths carries.
     pub(super) fn share(&mut self, estimate: &Estimate, now: Instant) -> Shares {
         self.judge(estimate.bitrate, now);
-        let audio = audio(estimate.bitrate, estimate.loss);
+        self.long = estimate.bitrate < if self.long { SHORT_ABOVE } else { LONG_BELOW };
+        let headers = HEADERS * if self.long { LONG } else { SHORT };
+        let audio = if self.suspended {
+            (estimate.bitrate - headers).clamp(*ALONE.start(), *ALONE.end())
+        } else {
+            audio(estimate.bitrate, estimate.loss)
+        };
         // A third of it at most: what was sent again in a bad moment is not what the next one needs.
         let again = estimate.retransmitted.min(estimate.bitrate * 0.3);
         let copies = audio * estimate.copies as f64;
-        let left = estimate.bitrate - audio - copies - SOUND_HEADERS - again;
+        let left = estimate.bitrate - audio - copies - headers - again;
         // Headers take a twentieth, and more where packets are not full.
         let video = (left * 0.93 - 4000.0).max(LEAST_PICTURE);
-        Shares { audio: audio as u32, video: video as u32, suspended: self.suspended, loss: estimate.loss }
+        let (audio, video) = (audio as u32, video as u32);
+        Shares { audio, video, suspended: self.suspended, long: self.long, loss: estimate.loss }
     }
 
     fn judge(&mut self, bitrate: f64, now: Instant) {
@@ -78,8 +95,7 @@ impl Allocation {
 /// more, and a thin path gets less.
 fn audio(bitrate: f64, loss: f64) -> f64 {
     match bitrate {
-        ..70_000.0 => 12_000.0,
-        70_000.0..110_000.0 => 16_000.0,
+        ..110_000.0 => 16_000.0,
         110_000.0..150_000.0 => 20_000.0,
         150_000.0..250_000.0 => 24_000.0,
         _ if loss > 0.03 && bitrate > 400_000.0 => 44_000.0,
@@ -100,12 +116,14 @@ mod tests {
         let start = Instant::now();
         for bitrate in (70..4000).map(|kilo| f64::from(kilo) * 1000.0) {
             let shares = Allocation::new().share(&estimate(bitrate), start);
-            let sent = f64::from(shares.audio) + SOUND_HEADERS + f64::from(shares.video) * 1.05;
+            let packets = if shares.long { LONG } else { SHORT };
+            let sent = f64::from(shares.audio) + packets * HEADERS + f64::from(shares.video) * 1.05;
             assert!(!shares.suspended && sent < bitrate * 1.02 + LEAST_PICTURE, "{bitrate}: {shares:?}");
         }
-        for kilo in [40.0, 50.0, 60.0] {
+        for kilo in [35.0, 50.0, 60.0] {
             let shares = Allocation::new().share(&estimate(kilo * 1000.0), start);
-            assert!(shares.suspended && f64::from(shares.audio) + SOUND_HEADERS <= kilo * 1000.0);
+            assert!(shares.suspended && shares.long);
+            assert!(f64::from(shares.audio) + LONG * HEADERS <= kilo * 1000.0);
         }
     }
 
@@ -127,7 +145,7 @@ mod tests {
         };
         assert!(!at(0, 100_000.0));
         assert!(at(100, 60_000.0));
-        assert!(at(200, 80_000.0), "not enough to come back");
+        assert!(at(200, 70_000.0), "not enough to come back");
         assert!(at(300, 100_000.0) && at(2200, 100_000.0));
         assert!(!at(2400, 100_000.0));
         assert!(at(3000, 50_000.0), "too early");

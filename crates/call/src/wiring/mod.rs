@@ -286,7 +286,11 @@ impl Wiring {
         let shares = self.allocation.share(&worst, Instant::now());
         self.video_out.set_bitrate(shares.video);
         self.video_out.set_suspended(shares.suspended);
-        self.audio.set_uplink(AudioUplink { bitrate: shares.audio, loss: shares.loss as f32 });
+        self.audio.set_uplink(AudioUplink {
+            bitrate: shares.audio,
+            loss: shares.loss as f32,
+            long: shares.long,
+        });
         self.audio_target = shares.audio;
     }
 

@@ -7,6 +7,8 @@ use opus::{Application, Bitrate, Channels, Signal};
 pub const RATE: u32 = 48_000;
 /// Samples of a packet that we send: 20 ms.
 pub const PACKET: usize = 960;
+/// And of one for a thin path: 40 ms.
+pub const LONG_PACKET: usize = 1920;
 /// The longest packet that Opus allows: 120 ms.
 pub const MAX_PACKET: usize = 5760;
 
@@ -56,7 +58,7 @@ pub fn has_copy(payload: &[u8]) -> bool {
     first >> (7 - parts) & 1 != 0 || (stereo && first >> (6 - 2 * parts) & 1 != 0)
 }
 
-/// Encodes speech: 20 ms packets of mono, with in-band error correction.
+/// Encodes speech: packets of mono, with in-band error correction.
 #[derive(Debug)]
 pub struct OpusEncoder {
     inner: opus::Encoder,
@@ -95,7 +97,7 @@ impl OpusEncoder {
             .map_err(failed("take an expected loss"))
     }
 
-    /// Encodes [`PACKET`] samples of mono, -1.0 to 1.0.
+    /// Encodes [`PACKET`] or [`LONG_PACKET`] samples of mono, -1.0 to 1.0.
     pub fn encode(&mut self, pcm: &[f32]) -> Result<Bytes, OpusError> {
         let bytes = self.inner.encode_float(pcm, &mut self.packet[..]).map_err(failed("encode"))?;
         Ok(Bytes::copy_from_slice(&self.packet[..bytes]))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// Before anything is known: a picture of 640x360 looks fair at that.
 const START: f64 = 1_000_000.0;
 /// Sound alone, at its least.
-const LEAST: f64 = 35_000.0;
+const LEAST: f64 = 24_000.0;
 /// A report that comes so long after the one before says that the link was away.
 const AWAY: Duration = Duration::from_millis(900);
 /// After a cut nothing is cut again before reports tell of packets that left so long after it.
@@ -19,6 +19,11 @@ const SHRINKING: f64 = 0.85;
 /// One that is about as long as before, though less is sent and nothing lost, is not ours.
 const UNMOVED: f64 = 1.15;
 const UNLOST: f64 = 0.06;
+/// A queue of ours is to be gone in about so many ms; meanwhile so much of the target leaves at least.
+const DRAIN: f64 = 400.0;
+const LEAST_PACE: f64 = 0.3;
+/// Of a full link's rate so much is used.
+const KEEP: f64 = 0.88;
 /// A longer one may stand because the link has no room for more of it, ms.
 const NOT_FULL: f64 = 160.0;
 /// So long after a cut, beside a queue that is tolerated but does not go, the rate grows by this share a second:
@@ -90,7 +95,13 @@ impl Estimator {
 
     /// Bits a second at which packets that wait should leave: faster than the target as long as nothing
     /// queues for it, so that a picture is there sooner.
+    ///
+    /// A queue that is ours goes by sending slower than the link for a moment, not by asking less of the encoder
+    /// than the link will carry.
     pub(crate) fn pace(&self) -> f64 {
+        if self.draining && self.queue.over {
+            return self.target * (1.0 - self.queue.ms / DRAIN).clamp(LEAST_PACE, 1.0);
+        }
         let full_lately = self.capacity.is_some();
         let factor = if full_lately || !self.queue.is_low() { 1.3 } else { 2.0 };
         self.target * factor
@@ -192,6 +203,7 @@ impl Estimator {
     fn back_off(&mut self, now: Instant) {
         if let Some((cut, queue)) = self.cut {
             if self.newest.is_some_and(|left| left < cut + EFFECT) {
+                self.refine(cut, now);
                 return;
             }
             if self.draining && self.queue.ms < SHRINKING * queue {
@@ -224,12 +236,21 @@ impl Estimator {
             self.full(rate, now);
         }
         self.starting = false;
-        // The longer the queue, the deeper the cut: it is to be gone in about half a second.
-        let depth = 0.12 + 0.48 * ((self.queue.ms - self.queue.tolerated) / 300.0).clamp(0.0, 1.0);
-        let cut = (rate * (1.0 - depth)).max(self.target * 0.15);
+        let cut = (rate * KEEP).max(self.target * 0.15);
         self.target = self.target.min(cut);
         self.cut = Some((now, self.queue.ms));
         self.draining = true;
+    }
+
+    /// What left before the cut comes through a full link, at the link's own rate.
+    fn refine(&mut self, cut: Instant, now: Instant) {
+        let Some(rate) = self.acked.recent().filter(|_| self.newest.is_some_and(|left| left < cut)) else {
+            return;
+        };
+        if self.draining && self.capacity.is_some() && rate < self.before {
+            self.capacity = Some(Capacity { rate, seen: now });
+            self.target = rate * KEEP;
+        }
     }
 
     fn rise(&mut self, arriving: Option<f64>, train: Option<Train>, seconds: f64, now: Instant) {

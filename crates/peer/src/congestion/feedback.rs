@@ -46,6 +46,8 @@ pub(crate) struct SentHistory {
     entries: VecDeque<Option<Entry>>,
     /// The number of the first entry, unwrapped.
     first: i64,
+    /// The number after the newest that any report told of, unwrapped.
+    told: Option<i64>,
     clock: RemoteClock,
 }
 
@@ -54,6 +56,7 @@ impl SentHistory {
     pub(crate) fn left(&mut self, seq: u16, departure: Departure) {
         if self.entries.is_empty() {
             self.first = i64::from(seq);
+            self.told = None;
         }
         let next = self.first + self.entries.len() as i64;
         let ahead = i64::from(seq.wrapping_sub(next as u16));
@@ -61,6 +64,7 @@ impl SentHistory {
             // Not a run of numbers any more: begin anew.
             self.entries.clear();
             self.first = i64::from(seq);
+            self.told = None;
         } else {
             (0..ahead).for_each(|_| self.entries.push_back(None));
         }
@@ -104,6 +108,7 @@ impl SentHistory {
                     SymbolTypeTcc::PacketNotReceived => None,
                     SymbolTypeTcc::PacketReceivedWithoutDelta => {
                         seq += 1;
+                        self.told = self.told.max(Some(seq));
                         continue;
                     }
                     SymbolTypeTcc::PacketReceivedSmallDelta | SymbolTypeTcc::PacketReceivedLargeDelta => {
@@ -113,12 +118,19 @@ impl SentHistory {
                         Some(at)
                     }
                 };
+                self.told = self.told.max(Some(seq + 1));
                 if let Some(outcome) = self.outcome(seq, arrived) {
                     outcomes.push(outcome);
                 }
                 seq += 1;
             }
         }
+    }
+
+    /// When the first packet left that no report has told of yet; `None` when all were told of.
+    pub(crate) fn waits_since(&self) -> Option<Instant> {
+        let from = self.told.map_or(0, |told| usize::try_from(told - self.first).unwrap_or(0));
+        self.entries.iter().skip(from).flatten().next().map(|entry| entry.departure.at)
     }
 
     /// The number closest to those that are remembered.
