@@ -1,8 +1,8 @@
 //! Which packets of a stream are missing and when to ask for them (RFC 4585's generic NACK): pure.
 //!
 //! A gap is asked for once a packet that was merely overtaken would have come, and again each round trip, as
-//! long as an answer can be of use; twice each time where a round trip is long, since to lose one more would
-//! be seen. How long overtaken packets take is learnt from them.
+//! long as an answer can be of use; two or three times at once where a round trip is long or much is lost, since
+//! to lose one more would be seen. How long overtaken packets take is learnt from them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,15 +10,23 @@ use std::time::{Duration, Instant};
 /// Packets missing at a time; more are not worth asking for, a keyframe is.
 const MOST: usize = 96;
 /// How often the same packet is asked for.
-const TRIES: u32 = 12;
+const TRIES: u32 = 16;
 /// What is older than this, and than four round trips, is of no use.
 const OLDEST: Duration = Duration::from_millis(900);
 /// Time that overtaken packets are given: at the beginning, and at most.
 const TOLERANCE: Duration = Duration::from_millis(4);
 const MOST_TOLERANCE: Duration = Duration::from_millis(60);
-/// From this round trip on each question is put twice, so far apart that one burst does not take both.
-pub(crate) const LONG_TRIP: Duration = Duration::from_millis(80);
-const TWICE_AFTER: Duration = Duration::from_millis(15);
+/// From these round trips on each question is put twice, and three times, and once more where this share of the
+/// packets is lost.
+const LONG_TRIP: Duration = Duration::from_millis(80);
+const VERY_LONG_TRIP: Duration = Duration::from_millis(150);
+const LOSSY: f64 = 0.1;
+/// So far apart, that one burst does not take all: this part of the round trip, within these bounds.
+const BETWEEN: f64 = 0.15;
+const LEAST_BETWEEN: Duration = Duration::from_millis(4);
+const MOST_BETWEEN: Duration = Duration::from_millis(15);
+/// The share lost is followed over about so many packets.
+const FOLLOWED: f64 = 256.0;
 /// The round trip before it is known.
 const UNKNOWN_TRIP: Duration = Duration::from_millis(80);
 
@@ -35,11 +43,13 @@ pub(crate) struct Missing {
     newest: Option<i64>,
     gaps: BTreeMap<i64, Gap>,
     tolerance: Duration,
+    /// Share of packets that did not come with the others, 0 to 1.
+    lossy: f64,
 }
 
 impl Missing {
     pub(crate) fn new() -> Self {
-        Self { newest: None, gaps: BTreeMap::new(), tolerance: TOLERANCE }
+        Self { newest: None, gaps: BTreeMap::new(), tolerance: TOLERANCE, lossy: 0.0 }
     }
 
     /// A packet came.
@@ -61,6 +71,8 @@ impl Missing {
             self.gaps.clear();
             return;
         }
+        let missed = (number - newest - 1) as f64;
+        self.lossy += (missed - self.lossy * (missed + 1.0)) / FOLLOWED;
         let gap = Gap { found: now, due: now + self.tolerance, tries: 0 };
         self.gaps.extend((newest + 1..number).map(|number| (number, gap)));
         if self.gaps.len() > MOST {
@@ -93,12 +105,16 @@ impl Missing {
         let oldest = OLDEST.max(trip * 4);
         self.gaps.retain(|_, gap| gap.tries < TRIES && now.saturating_duration_since(gap.found) < oldest);
         let again = trip.mul_f64(1.15) + Duration::from_millis(8);
+        let at_once = 1
+            + u32::from(trip > LONG_TRIP)
+            + u32::from(trip > VERY_LONG_TRIP)
+            + u32::from(self.lossy > LOSSY);
+        let between = trip.mul_f64(BETWEEN).clamp(LEAST_BETWEEN, MOST_BETWEEN);
         let mut due = Vec::new();
         for (number, gap) in &mut self.gaps {
             if gap.due <= now {
                 gap.tries += 1;
-                let twice = trip > LONG_TRIP && gap.tries % 2 == 1;
-                gap.due = now + if twice { TWICE_AFTER } else { again };
+                gap.due = now + if gap.tries.is_multiple_of(at_once) { again } else { between };
                 due.push(*number as u16);
             }
         }
@@ -137,7 +153,24 @@ mod tests {
             asked.extend(missing.due(TRIP, due));
             assert!(asked.len() < 30);
         }
-        assert_eq!(asked, vec![65_535; 11]);
+        assert_eq!(asked, vec![65_535; 13]);
+    }
+
+    #[test]
+    fn who_loses_much_asks_more_than_once_at_a_time() {
+        let start = Instant::now();
+        let short = Some(Duration::from_millis(20));
+        for (every, expected) in [(20, 1), (5, 2)] {
+            let mut missing = Missing::new();
+            for n in (0..1000_u64).filter(|n| n % every != 1) {
+                missing.came(n as u16, short, at(start, n));
+                // The answer is there at once.
+                missing.gaps.clear();
+            }
+            missing.came(1002, short, at(start, 1002));
+            let asked: usize = (0..20).map(|ms| missing.due(short, at(start, 1004 + ms)).len()).sum();
+            assert_eq!(asked, 2 * expected, "one of {every} lost: {}", missing.lossy);
+        }
     }
 
     #[test]

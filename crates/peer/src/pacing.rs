@@ -1,10 +1,9 @@
 //! The order and the time in which packets leave: pure, time is an argument.
 //!
-//! Sound never waits. Packets sent again go before new pictures, each once in a round trip, or twice in a
-//! long one, and nothing from before the newest keyframe. Pictures leave at
+//! Sound never waits. Packets sent again go before new pictures, each a few times in a round trip at most, and
+//! nothing from before the newest keyframe. Pictures leave at
 //! the pace set; when more waits than could leave in good time they are all dropped, and only a keyframe helps.
 
-use crate::missing::LONG_TRIP;
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -24,10 +23,12 @@ const RESENT: usize = 512;
 const FLUSHED: usize = 16;
 /// After so many packets nobody asks for what was before them.
 const STALE: u32 = 8192;
-/// Between two of the same packet, where the round trip is not known or short.
+/// A round trip is taken for so long at least.
 const LEAST_AGAIN: Duration = Duration::from_millis(20);
-/// And in a long one.
-const TWICE_AFTER: Duration = Duration::from_millis(8);
+/// The same packet leaves so many times in it at most: who asks again at once does so because much is lost. And
+/// so far apart.
+const AT_ONCE: usize = 3;
+const BETWEEN: Duration = Duration::from_millis(3);
 
 /// A packet that waits.
 #[derive(Debug)]
@@ -170,9 +171,8 @@ impl<T> Pacing<T> {
         let spacing = round_trip.unwrap_or_default().mul_f64(0.8).max(LEAST_AGAIN);
         let since = |at: Instant| now.saturating_duration_since(at);
         let lately = |(number, at): &&(u16, Instant)| *number == seq && since(*at) < spacing;
-        let allowed = if round_trip.is_some_and(|trip| trip > LONG_TRIP) { 2 } else { 1 };
-        let under_way = self.resent.iter().filter(lately).count() >= allowed
-            || self.resent.iter().filter(lately).any(|(_, at)| since(*at) < TWICE_AFTER);
+        let under_way = self.resent.iter().filter(lately).count() >= AT_ONCE
+            || self.resent.iter().filter(lately).any(|(_, at)| since(*at) < BETWEEN);
         let waits = |queued: &Queued<T>| queued.seq == seq;
         if self.awaiting
             || self.again.iter().any(waits)
@@ -304,35 +304,22 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_sent_again_once_in_a_round_trip() {
+    fn a_packet_is_sent_again_a_few_times_in_a_round_trip() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut pacing = Pacing::new(10_000_000.0);
         assert_eq!(pacing.push_again(5, BITS, 5, TRIP, start), Taken::Queued);
         assert_eq!(pacing.push_again(5, BITS, 5, TRIP, start), Taken::Needless, "it waits");
         assert_eq!(pacing.pop(start), Some(5));
+        assert_eq!(pacing.push_again(5, BITS, 5, TRIP, at(2)), Taken::Needless, "it has just left");
+        for ms in [5, 15] {
+            assert_eq!(pacing.push_again(5, BITS, 5, TRIP, at(ms)), Taken::Queued);
+            assert_eq!(pacing.pop(at(ms)), Some(5));
+        }
         assert_eq!(pacing.push_again(5, BITS, 5, TRIP, at(30)), Taken::Needless, "it is on its way");
         assert_eq!(pacing.push_again(5, BITS, 5, TRIP, at(41)), Taken::Queued, "it was lost again");
         pacing.push(6, BITS, 6);
         assert_eq!(pacing.push_again(6, BITS, 6, TRIP, at(41)), Taken::Needless, "it has not left yet");
-    }
-
-    #[test]
-    fn on_a_long_way_a_packet_is_sent_again_twice() {
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let trip = Some(Duration::from_millis(200));
-        let mut pacing = Pacing::new(10_000_000.0);
-        let mut again = |ms| {
-            let taken = pacing.push_again(5, BITS, 5, trip, at(ms));
-            while pacing.pop(at(ms)).is_some() {}
-            taken
-        };
-        assert_eq!(again(0), Taken::Queued);
-        assert_eq!(again(5), Taken::Needless);
-        assert_eq!(again(15), Taken::Queued);
-        assert_eq!(again(30), Taken::Needless);
-        assert_eq!(again(170), Taken::Queued);
     }
 
     #[test]
