@@ -7,6 +7,7 @@
 //! - [`browser`]: drives Chromium.
 //! - [`mod@bench`]: the call-quality bench, Snug and Chromium over bad networks, and [`quick`]: the small one on a
 //!   good network; over [`speech`], [`delay`] and [`procs`] (Linux).
+//! - [`sound`]: what is left of echo and noise, and of the voice, in a made room.
 //!
 //! Threads: "link" carries packets and "browser stderr" keeps what a browser complains of; the handle of
 //! each joins it when dropped.
@@ -20,12 +21,16 @@ mod ends;
 #[cfg(target_os = "linux")]
 pub mod link;
 pub mod mark;
+#[cfg(target_os = "linux")]
+mod pesq;
 pub mod probe;
 #[cfg(target_os = "linux")]
 pub mod procs;
 #[cfg(target_os = "linux")]
 pub mod quick;
 mod scene;
+#[cfg(target_os = "linux")]
+pub mod sound;
 pub mod speech;
 pub mod tone;
 pub mod y4m;

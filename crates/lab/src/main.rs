@@ -6,6 +6,9 @@ mod bench;
 #[cfg(target_os = "linux")]
 #[path = "main/quick.rs"]
 mod quick;
+#[cfg(target_os = "linux")]
+#[path = "main/sound.rs"]
+mod sound;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -61,6 +64,9 @@ enum What {
     /// The call-quality bench: Snug and Chromium over bad networks: tables, JSON and plots. Needs root.
     #[cfg(target_os = "linux")]
     Bench(bench::Args),
+    /// What is left of echo and noise, and of the voice, in a made room: tables, in Markdown.
+    #[cfg(target_os = "linux")]
+    Sound(sound::Args),
     /// Write the speech of the bench (wav); needs espeak-ng.
     Speech {
         /// Where to.
@@ -109,6 +115,8 @@ fn main() -> Result<()> {
         What::Quick(args) => quick::main(&args),
         #[cfg(target_os = "linux")]
         What::Bench(args) => bench::main(&args),
+        #[cfg(target_os = "linux")]
+        What::Sound(args) => sound::main(&args),
         What::Speech { out } => lab::speech::write_speech(&out),
         What::Echo { at } => {
             let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}"))?;

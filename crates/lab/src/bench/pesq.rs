@@ -1,97 +1,31 @@
-//! Wide-band PESQ (ITU-T P.862.2), by the package `pesq` of PyPI in a virtual environment of its own: the
-//! reference implementation in C is built there, and no text of it is here.
+//! How good the speech of a call is: PESQ of each window that was heard.
 
 use super::align::{RATE, WINDOW, cut, matches};
+use crate::pesq::Judge;
 use crate::speech::resampled;
-use anyhow::{Context, Result, ensure};
-use serde_json::json;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use anyhow::Result;
+use std::path::Path;
 
-/// Takes a line for each pair of files (16 bit samples, 16 kHz), gives a line with the score of each. What
-/// cannot be judged because nothing is heard in it has the least score.
-const SCRIPT: &str = r"
-import json, sys
-import numpy
-from pesq import NoUtterancesError, pesq
-for line in sys.stdin:
-    source, heard = (numpy.fromfile(path, dtype='<i2') for path in json.loads(line))
-    if abs(heard.astype(int)).max() < 16:
-        print(1.0)
-        continue
-    try:
-        print(pesq(16000, source, heard, 'wb'))
-    except NoUtterancesError:
-        print(1.0)
-";
-const PACKAGES: [&str; 2] = ["pesq==0.0.4", "numpy>=2,<3"];
-
-/// A Python that has `pesq`.
+/// Judges what was heard of a loop of speech.
 pub(super) struct Pesq {
-    python: PathBuf,
+    judge: Judge,
     /// The speech, at 16 kHz.
     looped: Vec<f32>,
 }
 
 impl Pesq {
-    /// Sets the environment up in a folder, if it is not there; the speech is what will have been said.
-    ///
-    /// # Errors
-    /// When there is no Python, or the package cannot be had: what to do is in the error.
+    /// As [`Judge::set_up`]; the speech is what will have been said.
     pub(super) fn set_up(folder: &Path, speech: &Path) -> Result<Self> {
-        let python = folder.join("bin/python");
-        if !has_pesq(&python) {
-            eprintln!("lab: setting up pesq in {} …", folder.display());
-            done(Command::new("python3").args(["-m", "venv"]).arg(folder))
-                .context("PESQ takes a Python: apt-get install python3-dev python3-venv")?;
-            done(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))
-                .context("PESQ takes the package pesq of PyPI and a C compiler")?;
-            ensure!(has_pesq(&python), "pesq was installed and does not load");
-        }
+        let judge = Judge::set_up(folder)?;
         let (samples, rate) = crate::tone::read_wav(speech)?;
-        Ok(Self { python, looped: resampled(&samples, rate, RATE as u32) })
+        Ok(Self { judge, looped: resampled(&samples, rate, RATE as u32) })
     }
 
     /// The score of each window of 8 s that was heard, at 48 kHz.
     pub(super) fn scores(&self, heard: &[f32]) -> Result<Vec<f64>> {
         let heard = resampled(heard, crate::tone::RATE, RATE as u32);
-        let folder = tempfile::tempdir()?;
-        let mut requests = String::new();
-        for (index, found) in matches(&heard, &self.looped).into_iter().enumerate() {
-            let files = ["source", "heard"].map(|name| folder.path().join(format!("{index}.{name}")));
-            write_samples(&files[0], &cut(&self.looped, found.looped_from, WINDOW))?;
-            write_samples(&files[1], &heard[found.heard])?;
-            requests += &format!("{}\n", json!(files));
-        }
-        if requests.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut command = Command::new(&self.python);
-        let mut child = command.args(["-c", SCRIPT]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        // A few short lines fit into a pipe; it is closed here, so that the script ends.
-        child.stdin.take().context("no pipe")?.write_all(requests.as_bytes())?;
-        let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "pesq failed");
-        let score = |line: &str| line.trim().parse().with_context(|| format!("pesq printed `{line}`"));
-        String::from_utf8(output.stdout)?.lines().map(score).collect()
+        let found = matches(&heard, &self.looped);
+        let said: Vec<_> = found.iter().map(|at| cut(&self.looped, at.looped_from, WINDOW)).collect();
+        self.judge.scores(found.iter().zip(&said).map(|(at, said)| (&said[..], &heard[at.heard.clone()])))
     }
-}
-
-fn has_pesq(python: &Path) -> bool {
-    let mut command = Command::new(python);
-    let command = command.args(["-c", "import pesq"]).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-fn done(command: &mut Command) -> Result<()> {
-    let output = command.output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-    Ok(())
-}
-
-fn write_samples(path: &Path, samples: &[f32]) -> Result<()> {
-    let sample = |sample: &f32| ((sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)) as i16).to_le_bytes();
-    let bytes: Vec<u8> = samples.iter().flat_map(sample).collect();
-    Ok(std::fs::write(path, bytes)?)
 }

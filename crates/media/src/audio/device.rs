@@ -158,6 +158,10 @@ impl MicSource for DeviceMic {
         now + super::IDLE
     }
 
+    fn hears_a_room(&self) -> bool {
+        true
+    }
+
     fn wake_after(&mut self, samples: usize) {
         let frames = (samples as u64 * u64::from(self.opened.rate)).div_ceil(u64::from(RATE));
         self.opened.gauge.wake_at.store(frames as usize, Ordering::Relaxed);
@@ -222,6 +226,10 @@ impl SpeakerSink for DeviceSpeaker {
         let blocks = blocks.min(allowed);
         self.mixed_until = Some(from + TICK * blocks as u32);
         Ok(blocks)
+    }
+
+    fn fills_a_room(&self) -> bool {
+        true
     }
 
     fn ahead(&self) -> Duration {

@@ -17,6 +17,10 @@ pub(crate) trait MicSource: Named + Send {
     fn read(&mut self, now: Instant, out: &mut Vec<f32>) -> Result<usize, DeviceError>;
     /// When to ask again at the latest.
     fn next_due(&self, now: Instant) -> Instant;
+    /// Whether it hears a room, with its noise and what the speaker plays there.
+    fn hears_a_room(&self) -> bool {
+        false
+    }
     /// Asks to wake the thread once so many more samples (48 kHz) are there. Ends on a clock need not.
     fn wake_after(&mut self, _samples: usize) {}
 }
@@ -28,6 +32,10 @@ pub(crate) trait SpeakerSink: Named + Send {
     /// How long after being written the next block will be heard.
     fn ahead(&self) -> Duration {
         Duration::ZERO
+    }
+    /// Whether a microphone may hear it.
+    fn fills_a_room(&self) -> bool {
+        false
     }
     /// Takes a block; never waits for a device.
     fn write(&mut self, block: &[f32; BLOCK]) -> Result<(), DeviceError>;

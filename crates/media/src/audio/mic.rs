@@ -8,6 +8,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::AudioEvent;
+use super::cleaner::Cleaner;
 use super::ends::{MicSource, Tone};
 use super::measure::rms;
 use super::opener::{Change, Opener};
@@ -99,6 +100,8 @@ pub(crate) struct Mic {
     /// Not yet enough for a packet; the timestamp is that of the first sample.
     pending: Vec<f32>,
     fresh: Vec<f32>,
+    /// As `fresh`, of a microphone that hears a room.
+    cleaned: Vec<f32>,
     timestamp: u32,
     marker: bool,
     /// Samples still to be dropped after unmuting.
@@ -124,6 +127,7 @@ impl Mic {
             packet: PACKET,
             pending: Vec::with_capacity(4 * PACKET),
             fresh: Vec::with_capacity(4 * PACKET),
+            cleaned: Vec::with_capacity(4 * PACKET),
             timestamp: RandomState::new().hash_one(0u8) as u32,
             marker: true,
             hold: 0,
@@ -146,8 +150,8 @@ impl Mic {
         }
     }
 
-    /// Takes in what was captured and sends what is full.
-    pub(crate) fn run(&mut self, now: Instant, tell: &dyn Fn(AudioEvent)) {
+    /// Takes in what was captured, cleans it and sends what is full.
+    pub(crate) fn run(&mut self, cleaner: &mut Cleaner, now: Instant, tell: &dyn Fn(AudioEvent)) {
         if let Some(change) = self.end.poll(now) {
             self.source_changed();
             tell(event(change));
@@ -155,11 +159,12 @@ impl Mic {
         self.fresh.clear();
         let Some(source) = self.end.current() else {
             self.set_level(0.0);
-            self.obey_gate();
+            self.obey_gate(0);
             return;
         };
+        let cleaner = source.hears_a_room().then_some(cleaner);
         match source.read(now, &mut self.fresh) {
-            Ok(lost) => self.take(now, lost),
+            Ok(lost) => self.take(cleaner, now, lost),
             Err(error) => {
                 self.source_changed();
                 if let Some(change) = self.end.lost(error, now) {
@@ -170,10 +175,10 @@ impl Mic {
     }
 
     /// When to run again at the latest.
-    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_due(&mut self, cleaner: &Cleaner, now: Instant) -> Option<Instant> {
         let missing = self.packet - self.pending.len().min(self.packet - 1);
         let source = self.end.current()?;
-        source.wake_after(missing);
+        source.wake_after(if source.hears_a_room() { cleaner.takes(missing) } else { missing });
         Some(source.next_due(now))
     }
 
@@ -188,8 +193,8 @@ impl Mic {
     }
 
     /// What has just been read is in `fresh`, and `lost` samples before it were not.
-    fn take(&mut self, now: Instant, lost: usize) {
-        let open = self.obey_gate();
+    fn take(&mut self, mut cleaner: Option<&mut Cleaner>, now: Instant, lost: usize) {
+        let open = self.obey_gate(cleaner.as_ref().map_or(0, |cleaner| cleaner.delay()));
         if self.fresh.is_empty() {
             return;
         }
@@ -206,6 +211,12 @@ impl Mic {
             self.skip(gap + lost);
         }
         self.last = Some((now, true));
+        if let Some(cleaner) = &mut cleaner {
+            // Muted or not: the canceller is to know the room when the voice is wanted again.
+            self.cleaned.clear();
+            cleaner.heard(&self.fresh, &mut self.cleaned);
+            std::mem::swap(&mut self.fresh, &mut self.cleaned);
+        }
         let held = self.hold.min(self.fresh.len());
         if !open || held > 0 {
             let dropped = if open { held } else { self.fresh.len() };
@@ -214,8 +225,9 @@ impl Mic {
             self.fresh.drain(..dropped);
         }
         self.pending.append(&mut self.fresh);
+        let late = cleaner.map_or(0, |cleaner| cleaner.delay());
         while self.pending.len() >= self.packet {
-            self.send(now);
+            self.send(late, now);
         }
     }
 
@@ -226,8 +238,8 @@ impl Mic {
         self.marker = true;
     }
 
-    /// Drops what may not leave; whether sound may leave now.
-    fn obey_gate(&mut self) -> bool {
+    /// Drops what may not leave; whether sound may leave now. `inside`: samples that wait to be cleaned.
+    fn obey_gate(&mut self, inside: usize) -> bool {
         let GateState { muted, changes } = self.gate.state();
         if changes == self.seen {
             return !muted;
@@ -238,12 +250,13 @@ impl Mic {
         if let Err(error) = self.encoder.reset() {
             tracing::warn!(%error, "the encoder keeps what it heard before mute");
         }
-        self.hold = HELD_BY_DEVICE + self.fresh.len();
+        self.hold = HELD_BY_DEVICE + self.fresh.len() + inside;
         false
     }
 
-    fn send(&mut self, now: Instant) {
-        let waited = Duration::from_secs_f64(self.pending.len() as f64 / f64::from(RATE));
+    /// `late`: samples that are still being cleaned.
+    fn send(&mut self, late: usize, now: Instant) {
+        let waited = Duration::from_secs_f64((self.pending.len() + late) as f64 / f64::from(RATE));
         let captured = now.checked_sub(waited).unwrap_or(now);
         match self.encoder.encode(&self.pending[..self.packet]) {
             Ok(data) => {

@@ -6,6 +6,7 @@
 //! captured, when the speaker took something, and by each command. Opening and closing devices, which can
 //! block, happens on short-lived threads "microphone opener", "speaker closer" and so on.
 
+pub mod cleaner;
 mod cpal;
 mod device;
 mod ends;
@@ -15,6 +16,7 @@ mod mic;
 mod mix;
 mod opener;
 mod playout;
+mod processing;
 mod remote;
 mod resample;
 mod ring;
@@ -30,9 +32,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use mic::{AudioPacket, AudioUplink};
+pub use processing::{Noise, Processing};
 pub use remote::{AudioInStats, AudioInlet};
 
 use crate::ends::{DeviceError, DeviceInfo, MicUse, SpeakerUse};
+use cleaner::Cleaner;
 use mic::{Gate, Mic, Sink};
 use playout::Playout;
 use remote::{Outlet, Shared, inlet};
@@ -110,6 +114,7 @@ struct Wishes {
     mic: Option<MicUse>,
     speaker: Option<SpeakerUse>,
     uplink: Option<AudioUplink>,
+    processing: Option<Processing>,
     /// One for each call of `add_remote` since the thread last looked, which is at once.
     remotes: Vec<Outlet>,
     stop: bool,
@@ -187,6 +192,13 @@ impl Audio {
         self.wake();
     }
 
+    /// What is done to one's own sound before it leaves, from the next 10 ms on; [`Processing::default`] until it
+    /// is called. Never blocks, the latest wins.
+    pub fn set_processing(&self, processing: Processing) {
+        self.desk.wishes().processing = Some(processing);
+        self.wake();
+    }
+
     /// Makes a remote heard for as long as the inlet (or a clone of it) lives. An id in use is taken over.
     pub fn add_remote(&self, id: u64) -> AudioInlet {
         let (inlet, outlet, shared) = inlet(id);
@@ -238,6 +250,8 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
         Err(error) => return tracing::error!(%error, "no sound in this call"),
     };
     let mut playout = Playout::new(me, Instant::now());
+    // Before the first sound is played.
+    let mut cleaner = Cleaner::new(Processing::default());
     loop {
         let wishes = std::mem::take(&mut *desk.wishes());
         if wishes.stop {
@@ -253,13 +267,16 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
         if let Some(uplink) = wishes.uplink {
             mic.set_uplink(uplink);
         }
+        if let Some(processing) = wishes.processing {
+            cleaner.set(processing);
+        }
         for outlet in wishes.remotes {
             playout.add(outlet);
         }
-        mic.run(now, events);
-        playout.run(now, events);
+        mic.run(&mut cleaner, now, events);
+        playout.run(&mut cleaner, now, events);
         let due = playout.next_due(now).min(now + IDLE);
-        let due = mic.next_due(now).map_or(due, |mic| mic.min(due));
+        let due = mic.next_due(&cleaner, now).map_or(due, |mic| mic.min(due));
         // An unpark since the last park makes this return at once, so no wish is overlooked.
         std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
     }

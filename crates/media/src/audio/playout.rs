@@ -3,6 +3,7 @@
 use std::thread::Thread;
 use std::time::Instant;
 
+use super::cleaner::Cleaner;
 use super::ends::{NoSpeaker, SpeakerSink};
 use super::opener::{Change, Opener};
 use super::remote::{Outlet, Remote};
@@ -41,8 +42,8 @@ impl Playout {
         }
     }
 
-    /// Takes in packets and writes what the speaker wants.
-    pub(crate) fn run(&mut self, now: Instant, tell: &dyn Fn(AudioEvent)) {
+    /// Takes in packets and writes what the speaker wants, after showing it to the echo canceller.
+    pub(crate) fn run(&mut self, cleaner: &mut Cleaner, now: Instant, tell: &dyn Fn(AudioEvent)) {
         if let Some(change) = self.end.poll(now) {
             tell(event(change));
         }
@@ -50,9 +51,9 @@ impl Playout {
         let outcome = match self.end.current() {
             Some(sink) => {
                 self.silent = NoSpeaker::new(now);
-                play(sink, &mut self.remotes, now)
+                play(sink, &mut self.remotes, cleaner, now)
             }
-            None => play(&mut self.silent, &mut self.remotes, now),
+            None => play(&mut self.silent, &mut self.remotes, cleaner, now),
         };
         for remote in &mut self.remotes {
             if remote.first_sound() {
@@ -80,7 +81,12 @@ impl Playout {
     }
 }
 
-fn play(sink: &mut dyn SpeakerSink, remotes: &mut [Remote], now: Instant) -> Result<(), DeviceError> {
+fn play(
+    sink: &mut dyn SpeakerSink,
+    remotes: &mut [Remote],
+    cleaner: &mut Cleaner,
+    now: Instant,
+) -> Result<(), DeviceError> {
     for _ in 0..sink.wanted(now)? {
         let mut block = [0.0; BLOCK];
         let heard = now + sink.ahead();
@@ -88,6 +94,9 @@ fn play(sink: &mut dyn SpeakerSink, remotes: &mut [Remote], now: Instant) -> Res
             mix::add(&mut block, voice);
         }
         mix::limit(&mut block);
+        if sink.fills_a_room() {
+            cleaner.playing(&block);
+        }
         sink.write(&block)?;
     }
     Ok(())
