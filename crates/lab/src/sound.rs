@@ -65,7 +65,8 @@ pub fn run(pesq: &Path) -> Result<Report> {
 fn rooms() -> Vec<(&'static str, Room)> {
     let desk = Room::DESK;
     vec![
-        ("a desk: 40 ms, 6 dB down", desk),
+        ("a desk: 40 ms, 12 dB down", desk),
+        ("louder: 6 dB down", Room { loss_db: 6.0, ..desk }),
         ("a far speaker: 120 ms, long tail", Room { delay_ms: 120.0, reverberation: 0.35, ..desk }),
         ("as loud as it left, bent", Room { loss_db: 0.0, drive: 3.0, ..desk }),
         ("the delay grows by 30 ms at 5 s", Room { moves: Some((5.0, 30.0)), ..desk }),
@@ -81,7 +82,9 @@ fn samples(seconds: f32) -> usize {
 /// A part of the loop of speech, silent outside of the seconds given.
 fn spoken(speech: &[f32], shift: usize, from: f32, until: f32) -> Vec<f32> {
     let within = samples(from)..samples(until);
-    (0..samples(END)).map(|n| if within.contains(&n) { speech[(n + shift) % speech.len()] } else { 0.0 }).collect()
+    (0..samples(END))
+        .map(|n| if within.contains(&n) { speech[(n + shift) % speech.len()] } else { 0.0 })
+        .collect()
 }
 
 /// Runs a microphone's sound through the cleaner, with what the speaker plays; and the processor's time for each
@@ -128,8 +131,7 @@ fn suppress(noise: Noise, speech: &[f32], judge: &Judge) -> Result<score::NoiseF
 /// How loud a voice of so many dB of full scale is after 8 s of gain control, dB of full scale.
 fn loudness(level: f32, speech: &[f32]) -> f32 {
     let scale = decibels(level + 26.0);
-    let voice: Vec<f32> =
-        spoken(speech, 0, 0.0, END).iter().map(|x| (x * scale).clamp(-1.0, 1.0)).collect();
+    let voice: Vec<f32> = spoken(speech, 0, 0.0, END).iter().map(|x| (x * scale).clamp(-1.0, 1.0)).collect();
     match clean(Processing::default(), &vec![0.0; voice.len()], &voice) {
         Ok((out, _)) => score::spoken_level(&out[samples(8.0)..]),
         Err(_) => f32::NAN,

@@ -52,7 +52,7 @@ impl Room {
     pub(super) const DESK: Self = Self {
         delay_ms: 40.0,
         moves: None,
-        loss_db: 6.0,
+        loss_db: 12.0,
         reverberation: 0.2,
         drive: 1.5,
         drift_ppm: 0.0,
@@ -149,7 +149,7 @@ mod tests {
         let early = (0.039 * RATE as f32) as usize;
         assert!(power_db(&echo[..early]) < -100.0);
         let lost = power_db(&played) - power_db(&echo[RATE as usize / 2..]);
-        assert!((lost - 6.0).abs() < 1.0, "{lost}");
+        assert!((lost - 12.0).abs() < 1.0, "{lost}");
         assert_eq!(echo, room.echo(&played, 1), "the same seed, the same room");
     }
 

@@ -71,7 +71,13 @@ fn part(pcm: &[f32], from: f32, until: f32) -> &[f32] {
     &pcm[samples(from)..samples(until)]
 }
 
-pub(super) fn echo(echo: &[f32], near: &[f32], out: &[f32], took: Duration, judge: &Judge) -> Result<Figures> {
+pub(super) fn echo(
+    echo: &[f32],
+    near: &[f32],
+    out: &[f32],
+    took: Duration,
+    judge: &Judge,
+) -> Result<Figures> {
     let enhancement = |from, until| ratio_db(part(echo, from, until), part(out, from, until));
     // Speech has pauses: a second is judged only where something is said in it.
     let said = |from: &f32| power(part(echo, *from, from + 1.0)) > 0.1 * power(part(echo, 2.0, NEAR_FROM));

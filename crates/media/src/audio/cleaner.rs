@@ -1,30 +1,38 @@
-//! Echo, noise and loudness of one's own voice: the WebRTC audio processing module, by `sonora`.
+//! Echo, noise and loudness of one's own voice, in this order.
 //!
-//! One object for both directions, owned by the audio thread: it is shown what the speaker is about to play
-//! before the microphone can hear it, from the first block on, so the canceller never meets a sound that it does
-//! not know. Pure: no clock, no device.
+//! The echo is taken away by [`super::echo`] and [`super::residue`], which keep a near voice that speaks at the same
+//! time (docs/measurements.md has them beside AEC3); noise suppression, gain and the high-pass filter are the WebRTC
+//! audio processing module's, by `sonora`. One object for both directions, owned by the audio thread: it is shown
+//! what the speaker is about to play before the microphone can hear it, from the first block on, so it never meets
+//! a sound that it does not know. Pure: no clock, no device.
 
 use sonora::config::{
-    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression,
+    AdaptiveDigital, GainController2, HighPassFilter, MaxProcessingRate, NoiseSuppression,
     NoiseSuppressionLevel, Pipeline,
 };
 use sonora::{AudioProcessing, Config, StreamConfig};
 
 use super::BLOCK;
+use super::echo::EchoFilter;
 use super::processing::{Noise, Processing};
+use super::residue::Residue;
 use crate::codec::opus::RATE;
 
-/// How much later the voice comes out than it went in, in samples, when anything is done to it: the filter banks'
-/// part, and with noise suppression its window too.
-const DELAY: usize = 427;
-const DELAY_NOISE: usize = 715;
+/// How much later the voice comes out than it went in, in samples: what the high-pass filter holds back, and the windows of
+/// noise suppression and of what is done to the echo's residue.
+const DELAY_MODULE: usize = 46;
+const DELAY_NOISE: usize = 288;
+const DELAY_ECHO: usize = BLOCK;
 
 /// Cleans what a microphone hears, in blocks of 10 ms (48 kHz mono).
 pub struct Cleaner {
     module: AudioProcessing,
+    filter: EchoFilter,
+    residue: Residue,
     processing: Processing,
     /// Not yet a whole block.
     rest: Vec<f32>,
+    block: [f32; BLOCK],
     out: [f32; BLOCK],
     /// The module's first refusal was told.
     told: bool,
@@ -45,12 +53,24 @@ impl Cleaner {
             .capture_config(one)
             .render_config(one)
             .build();
-        Self { module, processing, rest: Vec::with_capacity(BLOCK), out: [0.0; BLOCK], told: false }
+        Self {
+            module,
+            filter: EchoFilter::new(),
+            residue: Residue::new(),
+            processing,
+            rest: Vec::with_capacity(BLOCK),
+            block: [0.0; BLOCK],
+            out: [0.0; BLOCK],
+            told: false,
+        }
     }
 
     /// From the next block on.
     pub fn set(&mut self, processing: Processing) {
         if processing != self.processing {
+            if processing.echo && !self.processing.echo {
+                (self.filter, self.residue) = (EchoFilter::new(), Residue::new());
+            }
             self.processing = processing;
             self.module.apply_config(config(processing));
         }
@@ -64,9 +84,12 @@ impl Cleaner {
 
     /// How much later sound comes out than it went in, in samples, what waits for a whole block included.
     pub fn delay(&self) -> usize {
-        let Processing { noise, .. } = self.processing;
-        let inside = if noise == Noise::Off { DELAY } else { DELAY_NOISE };
-        if self.is_on() { inside + self.rest.len() } else { 0 }
+        if !self.is_on() {
+            return 0;
+        }
+        let noise = if self.processing.noise == Noise::Off { 0 } else { DELAY_NOISE };
+        let echo = if self.processing.echo { DELAY_ECHO } else { 0 };
+        DELAY_MODULE + noise + echo + self.rest.len()
     }
 
     /// How many samples must come until so many more come out.
@@ -79,9 +102,8 @@ impl Cleaner {
         if !self.is_on() || !self.processing.echo {
             return;
         }
-        // What would be played is not changed: the copy is thrown away.
-        let outcome = self.module.process_render_f32(&[block], &mut [&mut self.out]);
-        self.tell(outcome);
+        self.block = block.map(sane);
+        self.filter.playing(&self.block);
     }
 
     /// The microphone heard this; what is ready of it, cleaned, is appended to `clean`.
@@ -94,15 +116,28 @@ impl Cleaner {
         let mut pcm = pcm;
         while self.rest.len() + pcm.len() >= BLOCK {
             let (now, later) = pcm.split_at(BLOCK - self.rest.len());
-            self.rest.extend_from_slice(now);
+            self.rest.extend(now.iter().copied().map(sane));
             pcm = later;
+            if self.processing.echo {
+                self.take_echo_away();
+            }
             let outcome = self.module.process_capture_f32(&[&self.rest], &mut [&mut self.out]);
             let refused = outcome.is_err();
             self.tell(outcome);
             clean.extend_from_slice(if refused { &self.rest } else { &self.out });
             self.rest.clear();
         }
-        self.rest.extend_from_slice(pcm);
+        self.rest.extend(pcm.iter().copied().map(sane));
+    }
+
+    fn take_echo_away(&mut self) {
+        self.block.copy_from_slice(&self.rest);
+        self.filter.heard(&mut self.block);
+        if self.filter.is_anew() {
+            self.residue.forget();
+        }
+        self.residue.clean(&mut self.block, self.filter.found(), self.filter.doubt());
+        self.rest.copy_from_slice(&self.block);
     }
 
     fn tell(&mut self, outcome: Result<(), sonora::Error>) {
@@ -112,6 +147,11 @@ impl Cleaner {
             tracing::warn!(?error, "one's own sound is sent as it is");
         }
     }
+}
+
+/// What is no number, or louder than full scale, would stay in the filters.
+fn sane(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 fn config(processing: Processing) -> Config {
@@ -129,12 +169,93 @@ fn config(processing: Processing) -> Config {
             ..Pipeline::default()
         },
         high_pass_filter: Some(HighPassFilter::default()),
-        echo_canceller: processing.echo.then(EchoCanceller::default),
         noise_suppression: level.map(|level| NoiseSuppression { level, ..NoiseSuppression::default() }),
         gain_controller2: processing.gain.then(|| GainController2 {
             adaptive_digital: Some(AdaptiveDigital::default()),
             ..GainController2::default()
         }),
         ..Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::measure::{Lcg, rms};
+
+    fn off() -> Processing {
+        Processing { echo: false, noise: Noise::Off, gain: false, music: false }
+    }
+
+    /// By how many samples `out` is behind `pcm`.
+    fn behind(pcm: &[f32], out: &[f32]) -> usize {
+        let part = &pcm[48_000..60_000];
+        let alike = |late: &usize| {
+            let moved = &out[48_000 + late..];
+            (part.iter().zip(moved).map(|(a, b)| f64::from(a * b)).sum::<f64>() * 1e9) as i64
+        };
+        (0..2400).max_by_key(alike).unwrap()
+    }
+
+    #[test]
+    fn sound_comes_out_as_late_as_is_said() {
+        let mut noise = Lcg::new(4);
+        // Loud and short in turn: a voice to noise suppression.
+        let pcm: Vec<f32> =
+            (0..96_000).map(|n| 0.3 * noise.next_f32() * f32::from(u8::from(n % 9600 < 4800))).collect();
+        for (echo, noise, gain) in [
+            (true, Noise::Medium, false),
+            (true, Noise::Off, false),
+            (false, Noise::Low, false),
+            (false, Noise::Off, true),
+        ] {
+            let mut cleaner = Cleaner::new(Processing { echo, noise, gain, music: false });
+            let mut out = Vec::new();
+            pcm.chunks(441).for_each(|piece| cleaner.heard(piece, &mut out));
+            let (said, late) = (cleaner.delay() - cleaner.rest.len(), behind(&pcm, &out));
+            assert!(said.abs_diff(late) <= 24, "{echo} {noise:?} {gain}: {late} samples late, {said} said");
+            assert_eq!(out.len() + cleaner.rest.len(), pcm.len());
+        }
+    }
+
+    #[test]
+    fn off_and_music_pass_every_sample_at_once() {
+        let pcm: Vec<f32> = (0..1000).map(|n| n as f32 / 1000.0).collect();
+        for processing in [off(), Processing { music: true, ..Processing::default() }] {
+            let (mut cleaner, mut out) = (Cleaner::new(processing), Vec::new());
+            pcm.chunks(77).for_each(|piece| cleaner.heard(piece, &mut out));
+            assert_eq!((out, cleaner.delay(), cleaner.takes(960)), (pcm.clone(), 0, 960));
+        }
+    }
+
+    #[test]
+    fn nothing_is_lost_when_it_is_switched_off_and_on() {
+        let (mut cleaner, mut out) = (Cleaner::new(Processing::default()), Vec::new());
+        cleaner.heard(&[0.1; 700], &mut out);
+        assert_eq!(out.len(), BLOCK);
+        assert_eq!(cleaner.takes(1), BLOCK - 220);
+        cleaner.set(off());
+        cleaner.heard(&[0.1; 10], &mut out);
+        assert_eq!(out.len(), 710);
+        cleaner.set(Processing::default());
+        cleaner.heard(&[0.1; 480], &mut out);
+        assert_eq!(out.len(), 1190);
+    }
+
+    #[test]
+    fn a_quiet_voice_becomes_louder_and_a_sound_that_is_no_number_harms_nothing() {
+        let (mut cleaner, mut out, mut noise) =
+            (Cleaner::new(Processing::default()), Vec::new(), Lcg::new(1));
+        cleaner.playing(&[f32::NAN; BLOCK]);
+        cleaner.heard(&[f32::INFINITY; 2 * BLOCK], &mut out);
+        out.clear();
+        for n in 0..600 {
+            let loud = 0.004 * (n as f32 / 10.0).sin().max(0.0);
+            let block: Vec<f32> = (0..BLOCK).map(|_| loud * noise.next_f32()).collect();
+            cleaner.playing(&[0.0; BLOCK]);
+            cleaner.heard(&block, &mut out);
+        }
+        assert!(out.iter().all(|x| x.is_finite()), "what was no number is still there");
+        assert!(rms(&out[400 * BLOCK..]) > 0.0);
     }
 }

@@ -9,6 +9,7 @@
 pub mod cleaner;
 mod cpal;
 mod device;
+mod echo;
 mod ends;
 mod jitter;
 pub mod measure;
@@ -19,6 +20,7 @@ mod playout;
 mod processing;
 mod remote;
 mod resample;
+mod residue;
 mod ring;
 mod slack;
 mod stretch;

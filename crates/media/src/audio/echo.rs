@@ -1,0 +1,394 @@
+//! Takes the others' voices out of what the microphone hears, as far as they come back unbent.
+//!
+//! The way from the speaker to the microphone is a long filter. It is followed by a Kalman filter in the frequency
+//! domain (Enzner and Vary, 2006; in partitions of one block, Kuech, Mabande and Enzner, 2014): each bin of each
+//! partition knows how sure it is of itself, so a near voice makes it careful and a far one alone makes it quick,
+//! and nothing has to guess who speaks. Pure: no clock; blocks of 10 ms in, blocks out, no delay added.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use realfft::num_complex::Complex32;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+
+use super::BLOCK;
+
+/// Blocks of echo path that are followed: 320 ms.
+const PARTS: usize = 32;
+const SIZE: usize = 2 * BLOCK;
+const BINS: usize = BLOCK + 1;
+/// Blocks played that wait for the microphone's: it and the speaker are served in turns.
+const AHEAD: usize = 2;
+/// More than so many are more than turns.
+const MOST_AHEAD: usize = 6;
+/// What a bin expects of its partition before anything is known: a path this strong, weaker the later it is.
+const EXPECTED: f32 = 0.1;
+const LATER: f32 = 0.96;
+/// How much of the path is the same after a block.
+const SAME: f32 = 0.9995;
+/// Near sound is followed by this share a block, and taken for no less than this of what is left.
+const FOLLOWED: f32 = 0.3;
+const NEAR: f32 = 0.02;
+/// Powers are watched over some blocks; so much more left than was heard is worse than nothing. Not before so many
+/// blocks: what has just begun overshoots.
+const WATCHED: f32 = 0.15;
+const WORSE: f32 = 1.5;
+const SETTLES: u32 = 100;
+/// Over a longer while: a filter that was good and leaves so much of what was heard is unsure again, by this part of
+/// what is expected at first. That it was good fades.
+const LONG: f32 = 0.02;
+const GOOD: f32 = 4.0;
+const USELESS: f32 = 0.8;
+const UNSURE: f32 = 0.3;
+const FADES: f32 = 0.999;
+/// Below this there is nothing to learn from.
+const FLOOR: f32 = 1e-6;
+
+/// Each block one of so many partitions is put right: all of them would cost four times as much and gain little.
+const TURNS: usize = 4;
+
+type Spectrum = Vec<Complex32>;
+
+/// See the module.
+pub(crate) struct EchoFilter {
+    forward: Arc<dyn RealToComplex<f32>>,
+    backward: Arc<dyn ComplexToReal<f32>>,
+    /// Played and not yet met by what was heard.
+    waiting: VecDeque<[f32; BLOCK]>,
+    running: bool,
+    before: [f32; BLOCK],
+    /// The newest first.
+    played: VecDeque<Spectrum>,
+    path: VecDeque<Spectrum>,
+    doubt: VecDeque<Vec<f32>>,
+    near: Vec<f32>,
+    time: Vec<f32>,
+    error: Spectrum,
+    sum: Spectrum,
+    /// Whose turn it is to be put right.
+    turn: usize,
+    spread: Vec<f32>,
+    /// What the microphone heard, and what was left of it, of late.
+    power: (f32, f32),
+    long: (f32, f32),
+    /// The best that it was, of late: power heard, of power left.
+    good: f32,
+    /// Blocks until it may begin anew.
+    settling: u32,
+    /// It has just begun anew.
+    anew: bool,
+    /// What was taken away of the last block.
+    found: [f32; BLOCK],
+}
+
+impl EchoFilter {
+    pub(crate) fn new() -> Self {
+        let mut planner = RealFftPlanner::new();
+        let silence = || vec![Complex32::default(); BINS];
+        let doubt = |part: usize| vec![expected(part); BINS];
+        Self {
+            forward: planner.plan_fft_forward(SIZE),
+            backward: planner.plan_fft_inverse(SIZE),
+            waiting: VecDeque::new(),
+            running: false,
+            before: [0.0; BLOCK],
+            played: (0..PARTS).map(|_| silence()).collect(),
+            path: (0..PARTS).map(|_| silence()).collect(),
+            doubt: (0..PARTS).map(doubt).collect(),
+            near: vec![0.0; BINS],
+            time: vec![0.0; SIZE],
+            error: silence(),
+            sum: silence(),
+            turn: 0,
+            spread: vec![0.0; BINS],
+            power: (0.0, 0.0),
+            long: (0.0, 0.0),
+            good: 1.0,
+            settling: SETTLES,
+            anew: false,
+            found: [0.0; BLOCK],
+        }
+    }
+
+    /// The echo that was taken away from the last block.
+    pub(crate) fn found(&self) -> &[f32; BLOCK] {
+        &self.found
+    }
+
+    /// Whether it has begun anew since this was asked last.
+    pub(crate) fn is_anew(&mut self) -> bool {
+        std::mem::take(&mut self.anew)
+    }
+
+    /// The power of echo that may be left in the last block, for each bin of a transform of two blocks.
+    pub(crate) fn doubt(&self) -> &[f32] {
+        &self.spread
+    }
+
+    /// The speaker is about to play this.
+    pub(crate) fn playing(&mut self, block: &[f32; BLOCK]) {
+        // overflow: the speaker runs ahead: the oldest is left out, and what follows is met a block sooner.
+        if self.waiting.len() == MOST_AHEAD {
+            self.waiting.pop_front();
+            self.longer();
+        }
+        self.waiting.push_back(*block);
+        self.running |= self.waiting.len() >= AHEAD;
+    }
+
+    /// The microphone heard this; what the path explains is taken away.
+    pub(crate) fn heard(&mut self, block: &mut [f32]) {
+        if !self.running {
+            return;
+        }
+        let next = self.waiting.pop_front().unwrap_or_else(|| {
+            // The speaker is late: silence stands for what it has not said, and what follows is met a block later.
+            self.shorter();
+            [0.0; BLOCK]
+        });
+        self.advance(&next);
+        self.cancel(block);
+        self.learn();
+    }
+
+    /// What was played is met later, so its echo comes sooner after it: the path is a partition shorter.
+    fn shorter(&mut self) {
+        self.path.rotate_left(1);
+        self.doubt.rotate_left(1);
+        self.renew(PARTS - 1);
+    }
+
+    /// And the other way round.
+    fn longer(&mut self) {
+        self.path.rotate_right(1);
+        self.doubt.rotate_right(1);
+        self.renew(0);
+    }
+
+    fn renew(&mut self, part: usize) {
+        self.path[part].fill(Complex32::default());
+        self.doubt[part].fill(expected(part));
+    }
+
+    fn advance(&mut self, block: &[f32; BLOCK]) {
+        self.time[..BLOCK].copy_from_slice(&self.before);
+        self.time[BLOCK..].copy_from_slice(block);
+        self.before = *block;
+        self.played.rotate_right(1);
+        // Sizes are fixed: the transforms cannot fail.
+        let _ = self.forward.process(&mut self.time, &mut self.played[0]);
+    }
+
+    fn cancel(&mut self, block: &mut [f32]) {
+        let before: f32 = block.iter().map(|x| x * x).sum();
+        self.sum.fill(Complex32::default());
+        for (played, path) in self.played.iter().zip(&self.path) {
+            for ((sum, x), w) in self.sum.iter_mut().zip(played).zip(path) {
+                *sum += x * w;
+            }
+        }
+        self.sum[0].im = 0.0;
+        self.sum[BINS - 1].im = 0.0;
+        let _ = self.backward.process(&mut self.sum, &mut self.time);
+        for ((heard, found), echo) in block.iter_mut().zip(&mut self.found).zip(&self.time[BLOCK..]) {
+            *found = echo / SIZE as f32;
+            *heard -= *found;
+        }
+        self.watch(before, block.iter().map(|x| x * x).sum());
+        self.time[..BLOCK].fill(0.0);
+        self.time[BLOCK..].copy_from_slice(block);
+        let _ = self.forward.process(&mut self.time, &mut self.error);
+    }
+
+    /// A filter that adds more than it takes away follows a path that is no more: it begins anew. One that takes
+    /// next to nothing away, though it did, is less sure of itself.
+    fn watch(&mut self, before: f32, after: f32) {
+        self.long.0 += (before - self.long.0) * LONG;
+        self.long.1 += (after - self.long.1) * LONG;
+        self.good = self.good.max(self.long.0 / self.long.1.max(FLOOR)) * FADES;
+        if self.settling == 0
+            && self.good > GOOD
+            && self.long.1 > USELESS * self.long.0
+            && self.long.0 > FLOOR
+        {
+            self.settling = SETTLES;
+            self.good = 1.0;
+            for (part, doubt) in self.doubt.iter_mut().enumerate() {
+                doubt.iter_mut().for_each(|doubt| *doubt = doubt.max(UNSURE * expected(part)));
+            }
+        }
+        self.power.0 += (before - self.power.0) * WATCHED;
+        self.power.1 += (after - self.power.1) * WATCHED;
+        self.settling = self.settling.saturating_sub(1);
+        if self.power.1 > WORSE * self.power.0 && self.power.0 > FLOOR && self.settling == 0 {
+            self.settling = SETTLES;
+            (0..PARTS).for_each(|part| self.renew(part));
+            self.power = (0.0, 0.0);
+            self.anew = true;
+        }
+    }
+
+    fn learn(&mut self) {
+        self.spread.fill(0.0);
+        for (played, doubt) in self.played.iter().zip(&self.doubt) {
+            for ((spread, x), p) in self.spread.iter_mut().zip(played).zip(doubt) {
+                *spread += 0.5 * x.norm_sqr() * p;
+            }
+        }
+        for ((near, error), spread) in self.near.iter_mut().zip(&self.error).zip(&self.spread) {
+            let heard = error.norm_sqr();
+            let now = (heard - spread).max(NEAR * heard);
+            *near += (now - *near) * FOLLOWED;
+        }
+        for part in 0..PARTS {
+            self.learn_part(part);
+        }
+        self.turn = (self.turn + 1) % TURNS;
+    }
+
+    fn learn_part(&mut self, part: usize) {
+        let (played, path, doubt) = (&self.played[part], &mut self.path[part], &mut self.doubt[part]);
+        for bin in 0..BINS {
+            let x = played[bin];
+            let gain = doubt[bin] / (self.spread[bin] + self.near[bin] + FLOOR);
+            let kept = (1.0 - 0.5 * gain * x.norm_sqr()).max(0.0);
+            path[bin] = (path[bin] + x.conj() * self.error[bin] * gain) * SAME;
+            doubt[bin] = SAME * SAME * kept * doubt[bin] + (1.0 - SAME * SAME) * path[bin].norm_sqr();
+        }
+        if part % TURNS == self.turn {
+            // Only the first half of what a partition says in time is its own.
+            path[0].im = 0.0;
+            path[BINS - 1].im = 0.0;
+            let _ = self.backward.process(path, &mut self.time);
+            self.time[BLOCK..].fill(0.0);
+            self.time[..BLOCK].iter_mut().for_each(|x| *x /= SIZE as f32);
+            let _ = self.forward.process(&mut self.time, path);
+        }
+    }
+}
+
+/// How strong a partition of the path is before anything is known of it.
+fn expected(part: usize) -> f32 {
+    (EXPECTED * LATER.powi(part as i32)).powi(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::measure::{Lcg, rms};
+
+    /// A room: the direct way after 30 ms, and a tail.
+    fn room(seed: u64) -> Vec<f32> {
+        let mut noise = Lcg::new(seed);
+        let mut taps: Vec<f32> =
+            (0..4800).map(|n| noise.next_f32() * 0.02 * (-(n as f32) / 900.0).exp()).collect();
+        taps[0] = 0.4;
+        taps
+    }
+
+    /// Syllables of noise, which is what a filter needs of speech: all tones, and pauses.
+    fn speech(seconds: usize, seed: u64) -> Vec<f32> {
+        let mut noise = Lcg::new(seed);
+        let loud = |n: usize| (n as f32 / 9600.0).sin().powi(2);
+        (0..seconds * 48_000).map(|n| 0.1 * loud(n) * noise.next_f32()).collect()
+    }
+
+    fn echo(played: &[f32], room: &[f32], delay: usize) -> Vec<f32> {
+        let mut heard = vec![0.0; played.len()];
+        for (tap, gain) in room.iter().enumerate().filter(|(tap, _)| *tap == 0 || tap % 7 == 0) {
+            for n in tap + delay..played.len() {
+                heard[n] += gain * played[n - tap - delay];
+            }
+        }
+        heard
+    }
+
+    fn block(pcm: &[f32], n: usize) -> [f32; BLOCK] {
+        pcm[n * BLOCK..][..BLOCK].try_into().unwrap()
+    }
+
+    /// What is left of what was heard; `turn` says how many blocks are played before each one heard.
+    fn run(played: &[f32], heard: &[f32], turn: impl Fn(usize) -> usize) -> Vec<f32> {
+        let (mut filter, mut out, mut next) = (EchoFilter::new(), Vec::new(), 0);
+        for n in 0..heard.len() / BLOCK {
+            for _ in 0..turn(n) {
+                if (next + 1) * BLOCK <= played.len() {
+                    filter.playing(&block(played, next));
+                    next += 1;
+                }
+            }
+            let mut heard = block(heard, n);
+            filter.heard(&mut heard);
+            out.extend_from_slice(&heard);
+        }
+        out
+    }
+
+    /// How much quieter `out` is than `heard` between two seconds, dB.
+    fn quieter(heard: &[f32], out: &[f32], from: f32, until: f32) -> f32 {
+        let part = |pcm: &[f32]| rms(&pcm[(from * 48_000.0) as usize..(until * 48_000.0) as usize]);
+        20.0 * (part(heard) / part(out).max(1e-9)).log10()
+    }
+
+    #[test]
+    fn an_echo_is_learnt_and_taken_away() {
+        let played = speech(6, 1);
+        let heard = echo(&played, &room(2), 1440);
+        let out = run(&played, &heard, |_| 1);
+        let settled = quieter(&heard, &out, 2.0, 6.0);
+        assert!(settled > 20.0, "{settled} dB");
+        assert_eq!(out, run(&played, &heard, |_| 1), "the same again");
+    }
+
+    #[test]
+    fn a_near_voice_passes_untouched() {
+        let (played, near) = (speech(8, 1), speech(8, 77));
+        let far = echo(&played, &room(2), 1440);
+        let both: Vec<f32> = far.iter().zip(&near).map(|(far, near)| far + 0.5 * near).collect();
+        let out = run(&played, &both, |_| 1);
+        let wrong: Vec<f32> = out.iter().zip(&near).map(|(out, near)| out - 0.5 * near).collect();
+        let voice: Vec<f32> = near.iter().map(|near| 0.5 * near).collect();
+        let kept = quieter(&voice, &wrong, 4.0, 8.0);
+        assert!(kept > 10.0, "what is not the voice is only {kept} dB below it");
+        let silent = run(&vec![0.0; near.len()], &near, |_| 1);
+        assert_eq!(silent, near);
+    }
+
+    #[test]
+    fn another_path_is_learnt_anew() {
+        let played = speech(10, 1);
+        let mut heard = echo(&played, &room(2), 1440);
+        heard[4 * 48_000..].copy_from_slice(&echo(&played, &room(3), 4000)[4 * 48_000..]);
+        let out = run(&played, &heard, |_| 1);
+        let later = quieter(&heard, &out, 7.0, 10.0);
+        assert!(later > 18.0, "{later} dB");
+    }
+
+    #[test]
+    fn a_speaker_that_is_late_or_early_once_costs_a_moment_only() {
+        let played = speech(8, 1);
+        let delay = 4 * BLOCK;
+        // At 4 s the speaker is a block behind, from 5 s on it has made up for it; the room does not know.
+        let late = |n: usize| match n {
+            400..402 => 0,
+            500 => 3,
+            _ => 1,
+        };
+        let mut heard = echo(&played, &room(2), delay);
+        // While it is behind, what it plays comes two blocks later.
+        let behind = echo(&played, &room(2), delay + 2 * BLOCK);
+        heard[402 * BLOCK..500 * BLOCK].copy_from_slice(&behind[402 * BLOCK..500 * BLOCK]);
+        let out = run(&played, &heard, late);
+        for (from, until) in [(3.0, 4.0), (4.6, 5.0), (6.0, 8.0)] {
+            let left = quieter(&heard, &out, from, until);
+            assert!(left > 12.0, "{from} to {until} s: {left} dB");
+        }
+    }
+
+    #[test]
+    fn a_speaker_that_runs_ahead_is_bounded() {
+        let mut filter = EchoFilter::new();
+        (0..1000).for_each(|_| filter.playing(&[0.1; BLOCK]));
+        assert_eq!(filter.waiting.len(), MOST_AHEAD);
+    }
+}

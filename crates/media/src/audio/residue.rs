@@ -1,0 +1,135 @@
+//! Makes inaudible what [`super::echo`] leaves of the others' voices: what the speaker bends, and what the path
+//! has not been learnt of yet. Pure; adds 10 ms.
+//!
+//! For each bin the residue is taken to be a share of the echo that was found. The share is the least that was
+//! seen of late, so a near voice, which only adds to what is left, does not teach it. What is taken away goes down
+//! to the noise of the room and no further: silence in the middle of noise would pump.
+
+use std::sync::Arc;
+
+use realfft::num_complex::Complex32;
+use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
+
+use super::BLOCK;
+
+const SIZE: usize = 2 * BLOCK;
+const BINS: usize = BLOCK + 1;
+/// The residue is taken to be so many times what the least share says: shares spread.
+const OVER: f32 = 20.0;
+/// Shares follow the least at once, and rise by this factor a block while there is an echo.
+const RISE: f32 = 1.003;
+/// The share before anything is known, and what a speaker that bends little leaves.
+const UNKNOWN: f32 = 1.0;
+const LEAST: f32 = 0.001;
+/// Powers are smoothed over blocks by this share.
+const SMOOTH: f32 = 0.35;
+/// A gain falls to what it should be at once and rises by this share of the way a block.
+const OPEN: f32 = 0.5;
+/// The room's noise rises by this factor a block.
+const NOISE_RISE: f32 = 1.01;
+/// No bin is made quieter than by this.
+const SHUT: f32 = 0.003;
+
+/// See the module.
+pub(crate) struct Residue {
+    forward: Arc<dyn RealToComplex<f32>>,
+    backward: Arc<dyn ComplexToReal<f32>>,
+    window: Vec<f32>,
+    left_before: [f32; BLOCK],
+    echo_before: [f32; BLOCK],
+    tail: [f32; BLOCK],
+    time: Vec<f32>,
+    left: Vec<Complex32>,
+    echo: Vec<Complex32>,
+    bins: Vec<Bin>,
+}
+
+#[derive(Clone, Copy)]
+struct Bin {
+    left: f32,
+    echo: f32,
+    share: f32,
+    noise: f32,
+    gain: f32,
+}
+
+impl Residue {
+    pub(crate) fn new() -> Self {
+        let mut planner = RealFftPlanner::new();
+        let window = |n: usize| ((n as f32 + 0.5) / SIZE as f32 * std::f32::consts::PI).sin();
+        let bin = Bin { left: 0.0, echo: 0.0, share: UNKNOWN, noise: 1e-3, gain: 1.0 };
+        Self {
+            forward: planner.plan_fft_forward(SIZE),
+            backward: planner.plan_fft_inverse(SIZE),
+            window: (0..SIZE).map(window).collect(),
+            left_before: [0.0; BLOCK],
+            echo_before: [0.0; BLOCK],
+            tail: [0.0; BLOCK],
+            time: vec![0.0; SIZE],
+            left: vec![Complex32::default(); BINS],
+            echo: vec![Complex32::default(); BINS],
+            bins: vec![bin; BINS],
+        }
+    }
+
+    /// The path is another one: what was known of it is not.
+    pub(crate) fn forget(&mut self) {
+        self.bins.iter_mut().for_each(|bin| bin.share = UNKNOWN);
+    }
+
+    /// `block`: what is left after the echo found, `echo`, was taken away. Becomes what is to be sent, 10 ms late.
+    /// `doubt`: the power of the echo that may not have been found, for each bin, of one block.
+    pub(crate) fn clean(&mut self, block: &mut [f32; BLOCK], echo: &[f32; BLOCK], doubt: &[f32]) {
+        spectrum(&*self.forward, &self.window, &mut self.time, &self.left_before, block, &mut self.left);
+        spectrum(&*self.forward, &self.window, &mut self.time, &self.echo_before, echo, &mut self.echo);
+        self.left_before = *block;
+        self.echo_before = *echo;
+        for (((bin, left), echo), doubt) in
+            self.bins.iter_mut().zip(&mut self.left).zip(&self.echo).zip(doubt)
+        {
+            *left *= bin.gain(left.norm_sqr(), echo.norm_sqr(), *doubt);
+        }
+        self.left[0].im = 0.0;
+        self.left[BINS - 1].im = 0.0;
+        // Sizes are fixed: the transforms cannot fail.
+        let _ = self.backward.process(&mut self.left, &mut self.time);
+        for (n, out) in block.iter_mut().enumerate() {
+            *out = self.tail[n] + self.time[n] * self.window[n] / SIZE as f32;
+            self.tail[n] = self.time[BLOCK + n] * self.window[BLOCK + n] / SIZE as f32;
+        }
+    }
+}
+
+impl Bin {
+    fn gain(&mut self, left: f32, echo: f32, doubt: f32) -> f32 {
+        self.left += (left - self.left) * SMOOTH;
+        self.echo += (echo - self.echo) * SMOOTH;
+        let noise = self.left.min(self.noise * NOISE_RISE).max(1e-9);
+        self.noise = noise;
+        if self.echo > 4.0 * noise {
+            let share = (self.left - noise).max(0.0) / self.echo;
+            self.share = share.clamp(LEAST, (self.share * RISE).min(UNKNOWN));
+        }
+        let residue = OVER * self.share * self.echo + doubt;
+        let wanted = (1.0 - residue / self.left.max(1e-12)).max(0.0);
+        let floor = (noise / left.max(1e-12)).sqrt().clamp(SHUT, 1.0);
+        let wanted = wanted.max(floor);
+        self.gain += (wanted - self.gain) * if wanted < self.gain { 1.0 } else { OPEN };
+        self.gain
+    }
+}
+
+fn spectrum(
+    forward: &dyn RealToComplex<f32>,
+    window: &[f32],
+    time: &mut [f32],
+    before: &[f32; BLOCK],
+    now: &[f32; BLOCK],
+    out: &mut [Complex32],
+) {
+    let samples = before.iter().chain(now);
+    for ((time, x), w) in time.iter_mut().zip(samples).zip(window) {
+        *time = x * w;
+    }
+    let _ = forward.process(time, out);
+}
