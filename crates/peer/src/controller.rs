@@ -142,8 +142,8 @@ impl Controller {
     }
 
     fn silence(&self) -> Duration {
-        // The shortest lately: one that a queue has made long is what is to be seen here.
-        SILENCE + self.estimator.round_trip().unwrap_or_default().mul_f64(1.5)
+        // What is usual: somebody else's queue may stand for long, one that has just grown is to be seen here.
+        SILENCE + self.estimator.usual_trip().unwrap_or_default().mul_f64(1.5)
     }
 
     fn report_came(&mut self, report: &TransportLayerCc, now: Instant) {

@@ -15,13 +15,17 @@ const AWAY: Duration = Duration::from_millis(900);
 /// After a cut nothing is cut again before reports tell of packets that left so long after it.
 const EFFECT: Duration = Duration::from_millis(250);
 /// A queue that has shrunk to this part since needs no deeper cut.
-const SHRINKING: f64 = 0.85;
+const SHRINKING: f64 = 0.93;
 /// One that is about as long as before, though less is sent and nothing lost, is not ours.
 const UNMOVED: f64 = 1.15;
 const UNLOST: f64 = 0.06;
 /// A queue of ours is to be gone in about so many ms; meanwhile so much of the target leaves at least.
 const DRAIN: f64 = 400.0;
 const LEAST_PACE: f64 = 0.3;
+/// One that has not become shorter in this time is not ours alone: the pictures need not wait for it.
+const MAKE_WAY: Duration = Duration::from_millis(900);
+/// A rate measured so lately is not doubted for what a loss says.
+const LATELY: Duration = Duration::from_secs(3);
 /// Of a full link's rate so much is used.
 const KEEP: f64 = 0.88;
 /// A longer one may stand because the link has no room for more of it, ms.
@@ -30,6 +34,8 @@ const NOT_FULL: f64 = 160.0;
 /// somebody else's queue is no reason to starve.
 const BESIDE_AFTER: Duration = Duration::from_secs(2);
 const BESIDE: f64 = 0.06;
+/// The usual round trip follows each by this share.
+const FOLLOWED: f64 = 1.0 / 16.0;
 /// A train of fewer packets, or a shorter one, says nothing of the link's rate.
 const TRAIN: usize = 8;
 const TRAIN_SPAN: f64 = 0.015;
@@ -63,8 +69,13 @@ pub(crate) struct Estimator {
     newest: Option<Instant>,
     /// The target is to come back to what the link carries once its queue is gone.
     draining: bool,
+    /// How short the queue has become since the cut and when, and whether the pace makes way for it now.
+    shortest: Option<(Instant, f64)>,
+    drains_now: bool,
     reported: Option<Instant>,
     round_trip: Option<Duration>,
+    /// As that, the mean of the last seconds: with queues that stand.
+    usual_trip: Option<Duration>,
 }
 
 impl Estimator {
@@ -83,8 +94,11 @@ impl Estimator {
             before: START,
             newest: None,
             draining: false,
+            shortest: None,
+            drains_now: false,
             reported: None,
             round_trip: None,
+            usual_trip: None,
         }
     }
 
@@ -99,7 +113,7 @@ impl Estimator {
     /// A queue that is ours goes by sending slower than the link for a moment, not by asking less of the encoder
     /// than the link will carry.
     pub(crate) fn pace(&self) -> f64 {
-        if self.draining && self.queue.over {
+        if self.drains_now {
             return self.target * (1.0 - self.queue.ms / DRAIN).clamp(LEAST_PACE, 1.0);
         }
         let full_lately = self.capacity.is_some();
@@ -116,6 +130,12 @@ impl Estimator {
     /// back a little.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
+    }
+
+    /// As [`Self::round_trip`], the mean of the last one or two seconds: a queue that stands counts, one that has
+    /// just begun to grow does not.
+    pub(crate) fn usual_trip(&self) -> Option<Duration> {
+        self.usual_trip
     }
 
     /// Takes what one report told, in order of leaving.
@@ -142,6 +162,7 @@ impl Estimator {
         self.queue = self.delay.queue();
         self.step(outcomes, since.unwrap_or_default(), now);
         self.target = self.target.clamp(LEAST, self.most);
+        self.drains_now = self.draining && self.queue.over && self.makes_way(now);
         tracing::trace!(
             target = self.target as u64,
             arriving = self.acked.rate().unwrap_or_default() as u64,
@@ -153,6 +174,18 @@ impl Estimator {
         );
     }
 
+    /// Whether the queue has become shorter of late, or nothing tells yet of what left after the cut.
+    fn makes_way(&mut self, now: Instant) -> bool {
+        if self.cut.is_some_and(|(cut, _)| self.newest.is_some_and(|left| left < cut)) {
+            return true;
+        }
+        let (since, shortest) = *self.shortest.get_or_insert((now, f64::INFINITY));
+        if self.queue.ms < SHRINKING * shortest {
+            self.shortest = Some((now, self.queue.ms));
+        }
+        now.saturating_duration_since(since) < MAKE_WAY
+    }
+
     fn time(&mut self, newest: &Outcome, now: Instant) {
         self.newest = Some(newest.left.at);
         let trip = now.saturating_duration_since(newest.left.at);
@@ -160,6 +193,10 @@ impl Estimator {
             // Down at once, up slowly: what is longer is the other side's waiting, or a queue.
             Some(known) if trip > known => known + (trip - known) / 32,
             _ => trip,
+        });
+        self.usual_trip = Some(match self.usual_trip {
+            Some(known) => known.mul_f64(1.0 - FOLLOWED) + trip.mul_f64(FOLLOWED),
+            None => trip,
         });
     }
 
@@ -174,7 +211,8 @@ impl Estimator {
                 self.target = self.target.min(carried.max(LEAST));
                 return;
             }
-            (Verdict::Full, Some(arriving)) => self.full(arriving, now),
+            // What came through a queue that stood is known better.
+            (Verdict::Full, Some(arriving)) if !self.measured_since(now, LATELY) => self.full(arriving, now),
             _ => {}
         }
         let train = train(outcomes);
@@ -188,6 +226,10 @@ impl Estimator {
             self.target = (self.target * (1.0 + BESIDE * seconds)).min(allowed);
         }
         self.obey_train(train);
+    }
+
+    fn measured_since(&self, now: Instant, lately: Duration) -> bool {
+        self.capacity.is_some_and(|known| now.saturating_duration_since(known.seen) < lately)
     }
 
     fn full(&mut self, rate: f64, now: Instant) {
@@ -224,6 +266,7 @@ impl Estimator {
         }
         if !self.draining {
             self.before = self.target;
+            self.shortest = None;
         }
         // Nothing measured yet: half is a safe guess.
         let recent = self.acked.recent().unwrap_or(self.target * 0.5);
@@ -263,7 +306,11 @@ impl Estimator {
         let Some(arriving) = arriving else { return };
         self.forget_capacity(arriving, now);
         let gain = match self.capacity {
-            Some(known) if self.target > 0.8 * known.rate && self.target < 1.2 * known.rate => {
+            // Beyond what the link last took only as far as more than that comes through.
+            Some(known)
+                if self.target > 0.8 * known.rate
+                    && (self.target < 1.2 * known.rate || arriving < known.rate) =>
+            {
                 known.rate * 0.04 * seconds
             }
             Some(_) => self.target * (1.4_f64.powf(seconds) - 1.0),
