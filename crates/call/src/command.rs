@@ -1,6 +1,7 @@
 //! What the window or the command line asks of a call. One JSON object a line on standard input is one
 //! command: `{"cmd":"mute","on":true}`.
 
+use media::audio::Processing;
 use media::{CameraUse, MicUse, SpeakerUse};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,11 @@ pub enum Command {
         #[serde(rename = "use")]
         sink: SpeakerUse,
     },
+    /// What is done to our voice before it is sent.
+    Processing {
+        /// All of it; what the JSON leaves out is as usual.
+        processing: Processing,
+    },
     /// Say something to everybody in the room.
     Chat {
         /// The text.
@@ -64,6 +70,7 @@ pub enum Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use media::audio::Noise;
 
     #[test]
     fn commands_are_one_json_object_each() {
@@ -75,5 +82,10 @@ mod tests {
             Command::Camera { source: CameraUse::File("b.y4m".into()) }
         );
         assert_eq!(parse(r#"{"cmd":"leave"}"#), Command::Leave);
+        let processing = Processing { noise: Noise::High, gain: false, ..Processing::default() };
+        assert_eq!(
+            parse(r#"{"cmd":"processing","processing":{"noise":"high","gain":false}}"#),
+            Command::Processing { processing }
+        );
     }
 }

@@ -18,7 +18,7 @@ pub use command::Command;
 pub use event::Event;
 pub use history::History;
 pub use quality::{Quality, Reason};
-pub use snapshot::{About, ChatLine, Connection, Devices, Me, Participant, Phase, Problem, Snapshot};
+pub use snapshot::{About, ChatLine, Connection, Devices, Me, Participant, Phase, Problem, Snapshot, Sound};
 pub use stats::Stats;
 
 use std::path::PathBuf;
@@ -39,6 +39,8 @@ pub struct Config {
     pub muted: bool,
     /// Camera off from the start.
     pub camera_off: bool,
+    /// What is done to our voice at the start.
+    pub processing: media::audio::Processing,
     /// Where the others' pictures go.
     pub display: Display,
     /// How often statistics are taken.
@@ -54,6 +56,7 @@ impl Default for Config {
             speaker: media::SpeakerUse::default(),
             muted: false,
             camera_off: false,
+            processing: media::audio::Processing::default(),
             display: Display::default(),
             stats_every: Duration::from_secs(1),
         }

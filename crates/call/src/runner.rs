@@ -4,7 +4,7 @@
 use crate::command::Command;
 use crate::event::Event;
 use crate::machine::{Effect, Input, Machine};
-use crate::snapshot::{Me, Snapshot};
+use crate::snapshot::{Me, Snapshot, Sound};
 use crate::wiring::{self, Wiring};
 use crate::{Config, Display};
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ pub(crate) fn first_snapshot(config: &Config) -> Snapshot {
             camera: config.camera.clone(),
             mic: config.mic.clone(),
             speaker: config.speaker.clone(),
+            sound: Sound { processing: config.processing, ..Sound::default() },
             ..Me::default()
         },
         ..Snapshot::default()
@@ -142,7 +143,7 @@ impl Runner {
             return;
         }
         let level = self.wiring.mic_level();
-        if (level - self.machine.snapshot().me.mic_level).abs() >= LEVEL_STEP {
+        if (level - self.machine.snapshot().me.sound.level).abs() >= LEVEL_STEP {
             self.feed(Input::MicLevel(level)).await;
         }
     }

@@ -3,6 +3,7 @@
 use crate::history::History;
 use crate::quality::{Quality, Reason};
 use crate::stats::Stats;
+use media::audio::Processing;
 use media::{CameraUse, DeviceInfo, Frame, MicUse, Slot, SpeakerUse};
 use serde::Serialize;
 use signaling::ParticipantId;
@@ -51,7 +52,7 @@ impl Me {
             && (self.muted, self.camera_off) == (other.muted, other.camera_off)
             && (&self.camera, &self.mic, &self.speaker) == (&other.camera, &other.mic, &other.speaker)
             && (self.camera_live, self.mic_live) == (other.camera_live, other.mic_live)
-            && (self.mic_level, self.limit) == (other.mic_level, other.limit)
+            && (self.sound, self.limit) == (other.sound, other.limit)
     }
 }
 
@@ -114,12 +115,21 @@ pub struct Me {
     pub mic_live: bool,
     /// The sink chosen.
     pub speaker: SpeakerUse,
-    /// How loud the microphone is: 0 silent to 1 full scale, the peak of the last tenth of a second.
-    pub mic_level: f32,
+    /// Our voice, and what is done with sound on our side.
+    pub sound: Sound,
     /// What limits our picture to everybody; what limits it to some alone is told with them.
     pub limit: Option<Reason>,
     /// The self-view. The window takes frames from it.
     pub view: Slot<Frame>,
+}
+
+/// Our voice, and what is done with sound on our side.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sound {
+    /// How loud the microphone is: 0 silent to 1 full scale, falling slowly. Goes on while muted.
+    pub level: f32,
+    /// What is done to our voice before it is sent.
+    pub processing: Processing,
 }
 
 /// Somebody else in the room.

@@ -103,7 +103,7 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
     ui.add_space(2.0);
     let width = ui.available_width();
-    controls::meter(ui, snapshot.me.mic_level, snapshot.me.muted, width);
+    controls::meter(ui, snapshot.me.sound.level, snapshot.me.muted, width);
     ui.add_space(8.0);
     let entered = room.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
     let ready = !view.form.room.trim().is_empty();

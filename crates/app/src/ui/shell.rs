@@ -143,7 +143,11 @@ impl Shell {
                     self.command(Command::Dismiss { problem });
                 }
             }
-            Command::Mute { .. } | Command::CameraOff { .. } | Command::Chat { .. } | Command::RestartIce => {
+            Command::Mute { .. }
+            | Command::CameraOff { .. }
+            | Command::Processing { .. }
+            | Command::Chat { .. }
+            | Command::RestartIce => {
                 self.command(command);
             }
         }

@@ -118,7 +118,7 @@ fn devices(ui: &mut Ui, snapshot: &Snapshot, statistics: &mut bool, out: &mut Ve
     controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
     ui.add_space(8.0);
     let width = ui.available_width();
-    controls::meter(ui, snapshot.me.mic_level, snapshot.me.muted, width);
+    controls::meter(ui, snapshot.me.sound.level, snapshot.me.muted, width);
     ui.add_space(8.0);
     ui.checkbox(statistics, "Show statistics (S)");
 }

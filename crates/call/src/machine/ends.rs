@@ -3,6 +3,7 @@
 use super::{Effect, EndReport, Machine};
 use crate::event::Event;
 use crate::snapshot::About;
+use media::audio::Processing;
 use media::{CameraUse, MicUse, SpeakerUse};
 
 impl Machine {
@@ -48,6 +49,11 @@ impl Machine {
         self.snapshot.me.speaker = sink.clone();
         self.resolve(About::Speaker);
         self.effect(Effect::UseSpeaker(sink));
+    }
+
+    pub(super) fn use_processing(&mut self, processing: Processing) {
+        self.snapshot.me.sound.processing = processing;
+        self.effect(Effect::SetProcessing(processing));
     }
 
     pub(super) fn on_end(&mut self, report: EndReport) {

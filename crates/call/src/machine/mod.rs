@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::quality::Reason;
 use crate::snapshot::{About, Devices, Participant, Phase, Problem, Snapshot};
 use crate::stats::Stats;
+use media::audio::Processing;
 use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
 use signaling::{Candidate, ClientMessage, Description, IceServer, ParticipantId, ServerMessage, Welcome};
 use std::collections::HashMap;
@@ -148,6 +149,8 @@ pub(crate) enum Effect {
     UseMic(MicUse),
     /// Switch an end.
     UseSpeaker(SpeakerUse),
+    /// Do this to our voice.
+    SetProcessing(Processing),
     /// Tell whoever listens.
     Emit(Event),
 }
@@ -279,7 +282,7 @@ impl Machine {
             Input::Devices(devices) => self.snapshot.devices = devices,
             Input::Stats(all) => self.on_stats(all, now),
             Input::AddressesChanged { all_gone } => self.on_addresses_changed(all_gone, now),
-            Input::MicLevel(level) => self.snapshot.me.mic_level = level,
+            Input::MicLevel(level) => self.snapshot.me.sound.level = level,
             Input::Tick => self.on_tick(now),
         }
         std::mem::take(&mut self.effects)
@@ -294,6 +297,7 @@ impl Machine {
             Command::Camera { source } => self.use_camera(source),
             Command::Mic { source } => self.use_mic(source),
             Command::Speaker { sink } => self.use_speaker(sink),
+            Command::Processing { processing } => self.use_processing(processing),
             Command::Chat { text } => self.chat(text),
             Command::RestartIce => self.restart_all(now),
             Command::Dismiss { problem } => self.snapshot.problems.retain(|p| p.id != problem),

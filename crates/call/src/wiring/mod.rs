@@ -91,6 +91,7 @@ impl Wiring {
             Box::new(move |packet| audio_fanout.audio(&packet)),
             Box::new(reporter(&inputs, translate::audio_event)),
         );
+        audio.set_processing(config.processing);
         audio.set_muted(config.muted);
         audio.use_mic(config.mic.clone());
         audio.use_speaker(config.speaker.clone());
@@ -176,6 +177,7 @@ impl Wiring {
             Effect::UseCamera(source) => self.camera.use_source(source),
             Effect::UseMic(source) => self.audio.use_mic(source),
             Effect::UseSpeaker(sink) => self.audio.use_speaker(sink),
+            Effect::SetProcessing(processing) => self.audio.set_processing(processing),
             Effect::Emit(event) => self.emit(event),
         }
     }

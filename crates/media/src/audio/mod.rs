@@ -15,6 +15,7 @@ mod mic;
 mod mix;
 mod opener;
 mod playout;
+mod processing;
 mod remote;
 mod resample;
 mod ring;
@@ -30,6 +31,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use mic::{AudioPacket, AudioUplink};
+pub use processing::{Noise, Processing};
 pub use remote::{AudioInStats, AudioInlet};
 
 use crate::ends::{DeviceError, DeviceInfo, MicUse, SpeakerUse};
@@ -110,6 +112,7 @@ struct Wishes {
     mic: Option<MicUse>,
     speaker: Option<SpeakerUse>,
     uplink: Option<AudioUplink>,
+    processing: Option<Processing>,
     /// One for each call of `add_remote` since the thread last looked, which is at once.
     remotes: Vec<Outlet>,
     stop: bool,
@@ -187,6 +190,13 @@ impl Audio {
         self.wake();
     }
 
+    /// Does this to one's own voice from now on; [`Processing::default`] until it is called. Never blocks,
+    /// the latest wins.
+    pub fn set_processing(&self, processing: Processing) {
+        self.desk.wishes().processing = Some(processing);
+        self.wake();
+    }
+
     /// Makes a remote heard for as long as the inlet (or a clone of it) lives. An id in use is taken over.
     pub fn add_remote(&self, id: u64) -> AudioInlet {
         let (inlet, outlet, shared) = inlet(id);
@@ -252,6 +262,9 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
         }
         if let Some(uplink) = wishes.uplink {
             mic.set_uplink(uplink);
+        }
+        if let Some(processing) = wishes.processing {
+            tracing::debug!(?processing, "one's own voice");
         }
         for outlet in wishes.remotes {
             playout.add(outlet);
