@@ -5,9 +5,11 @@ use super::icons::Icon;
 use super::theme;
 use super::tile::{self, Tile};
 use super::video;
-use super::{View, problems};
+use super::{View, problems, sound};
 use call::{Command, Phase, Snapshot};
-use eframe::egui::{Align, Key, Layout, Rect, RichText, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2};
+use eframe::egui::{
+    Align, CollapsingHeader, Key, Layout, Rect, RichText, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2,
+};
 
 /// From this width on, picture and form stand side by side.
 const WIDE: f32 = 740.0;
@@ -56,7 +58,7 @@ fn preview(view: &mut View, ui: &mut Ui, space: Rect, snapshot: &Snapshot, out: 
     let rect = video::fit(space, aspect);
     let name = if view.form.name.trim().is_empty() { "You" } else { view.form.name.trim() };
     let off = me.camera_off || !me.camera_live;
-    let tile = Tile::own(name, name, me.muted, off);
+    let tile = Tile { speaking: me.sound.speaking && !me.muted, ..Tile::own(name, name, me.muted, off) };
     tile::show(ui, rect, &mut view.me, &tile);
     let side = 44.0;
     let row = Rect::from_center_size(
@@ -66,18 +68,20 @@ fn preview(view: &mut View, ui: &mut Ui, space: Rect, snapshot: &Snapshot, out: 
     let buttons =
         &mut ui.new_child(UiBuilder::new().max_rect(row).layout(Layout::left_to_right(Align::Center)));
     buttons.spacing_mut().item_spacing.x = 12.0;
-    toggles(buttons, snapshot, side, out);
+    toggles(buttons, snapshot, view.talk_key, side, out);
 }
 
 /// The two buttons that say what leaves this computer.
-pub(super) fn toggles(ui: &mut Ui, snapshot: &Snapshot, side: f32, out: &mut Vec<Command>) {
+pub(super) fn toggles(ui: &mut Ui, snapshot: &Snapshot, key: Key, side: f32, out: &mut Vec<Command>) {
     let me = &snapshot.me;
-    let (icon, label, look) = match me.muted {
-        true => (Icon::MicOff, "Unmute (M)", Look::Off),
-        false => (Icon::Mic, "Mute (M)", Look::Plain),
+    let (icon, look) = match (me.sound.mute_button, me.muted) {
+        (true, _) => (Icon::MicOff, Look::Off),
+        (false, true) => (Icon::MicOff, Look::Plain),
+        (false, false) if me.sound.talking => (Icon::Mic, Look::On),
+        (false, false) => (Icon::Mic, Look::Plain),
     };
-    if controls::round(ui, icon, label, look, side).clicked() {
-        out.push(Command::Mute { on: !me.muted });
+    if controls::round(ui, icon, &sound::mute_label(&me.sound, key), look, side).clicked() {
+        out.push(Command::Mute { on: !me.sound.mute_button });
     }
     let (icon, label, look) = match me.camera_off {
         true => (Icon::CameraOff, "Camera on (V)", Look::Off),
@@ -104,7 +108,12 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     ui.add_space(2.0);
     let width = ui.available_width();
     controls::meter(ui, snapshot.me.sound.level, snapshot.me.muted, width);
-    ui.add_space(8.0);
+    sound::silent_mic(ui, &snapshot.me, true);
+    sound::tests(ui, &snapshot.me, out);
+    CollapsingHeader::new("Sound").id_salt("sound").show_unindented(ui, |ui| {
+        sound::settings(ui, &snapshot.me.sound, &mut view.talk_key, out);
+    });
+    ui.add_space(4.0);
     let entered = room.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
     let ready = !view.form.room.trim().is_empty();
     let clicked = controls::primary(ui, "Join", ready).clicked();

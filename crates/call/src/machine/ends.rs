@@ -1,22 +1,12 @@
-//! The buttons and our own devices. A device may come, fail, go and be switched; only the buttons mute.
+//! The camera's button and our own devices. A device may come, fail, go and be switched; only the buttons
+//! mute (the microphone's is in [`super::sound`]).
 
 use super::{Effect, EndReport, Machine};
 use crate::event::Event;
 use crate::snapshot::About;
-use media::audio::Processing;
 use media::{CameraUse, MicUse, SpeakerUse};
 
 impl Machine {
-    pub(super) fn mute(&mut self, on: bool) {
-        if self.snapshot.me.muted == on {
-            return;
-        }
-        self.snapshot.me.muted = on;
-        self.effect(Effect::SetMuted(on));
-        self.emit(Event::Muted { on });
-        self.announce();
-    }
-
     pub(super) fn camera_off(&mut self, on: bool) {
         if self.snapshot.me.camera_off == on {
             return;
@@ -49,11 +39,6 @@ impl Machine {
         self.snapshot.me.speaker = sink.clone();
         self.resolve(About::Speaker);
         self.effect(Effect::UseSpeaker(sink));
-    }
-
-    pub(super) fn use_processing(&mut self, processing: Processing) {
-        self.snapshot.me.sound.processing = processing;
-        self.effect(Effect::SetProcessing(processing));
     }
 
     pub(super) fn on_end(&mut self, report: EndReport) {

@@ -8,6 +8,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::AudioEvent;
+use super::booth::Booth;
 use super::ends::{MicSource, Tone};
 use super::measure::rms;
 use super::opener::{Change, Opener};
@@ -147,9 +148,10 @@ impl Mic {
     }
 
     /// Takes in what was captured and sends what is full.
-    pub(crate) fn run(&mut self, now: Instant, tell: &dyn Fn(AudioEvent)) {
+    pub(crate) fn run(&mut self, now: Instant, booth: &mut Booth, tell: &dyn Fn(AudioEvent)) {
         if let Some(change) = self.end.poll(now) {
             self.source_changed();
+            booth.mic_changed(now);
             tell(event(change));
         }
         self.fresh.clear();
@@ -159,9 +161,10 @@ impl Mic {
             return;
         };
         match source.read(now, &mut self.fresh) {
-            Ok(lost) => self.take(now, lost),
+            Ok(lost) => self.take(now, lost, booth),
             Err(error) => {
                 self.source_changed();
+                booth.mic_changed(now);
                 if let Some(change) = self.end.lost(error, now) {
                     tell(event(change));
                 }
@@ -188,12 +191,14 @@ impl Mic {
     }
 
     /// What has just been read is in `fresh`, and `lost` samples before it were not.
-    fn take(&mut self, now: Instant, lost: usize) {
+    fn take(&mut self, now: Instant, lost: usize, booth: &mut Booth) {
         let open = self.obey_gate();
         if self.fresh.is_empty() {
             return;
         }
         self.set_level(rms(&self.fresh));
+        booth.hear_raw(&self.fresh, now);
+        booth.hear(&self.fresh);
         let length = Duration::from_secs_f64(self.fresh.len() as f64 / f64::from(RATE));
         let gap = match self.last {
             Some((at, false)) => {

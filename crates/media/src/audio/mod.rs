@@ -6,6 +6,9 @@
 //! captured, when the speaker took something, and by each command. Opening and closing devices, which can
 //! block, happens on short-lived threads "microphone opener", "speaker closer" and so on.
 
+mod attention;
+mod booth;
+mod chime;
 mod cpal;
 mod device;
 mod ends;
@@ -16,6 +19,7 @@ mod mix;
 mod opener;
 mod playout;
 mod processing;
+mod rehearsal;
 mod remote;
 mod resample;
 mod ring;
@@ -30,11 +34,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use chime::Chime;
 pub use mic::{AudioPacket, AudioUplink};
 pub use processing::{Noise, Processing};
+pub use rehearsal::{Rehearsal, Rehearse};
 pub use remote::{AudioInStats, AudioInlet};
 
 use crate::ends::{DeviceError, DeviceInfo, MicUse, SpeakerUse};
+use booth::Booth;
 use mic::{Gate, Mic, Sink};
 use playout::Playout;
 use remote::{Outlet, Shared, inlet};
@@ -104,6 +111,25 @@ pub enum AudioEvent {
         /// The id given to [`Audio::add_remote`].
         remote: u64,
     },
+    /// A remote began to speak, or ended.
+    Speaking {
+        /// The id given to [`Audio::add_remote`].
+        remote: u64,
+        /// Whether they speak.
+        on: bool,
+    },
+    /// Whoever sits before the microphone began to speak, or ended, muted or not.
+    OwnVoice {
+        /// Whether they speak.
+        on: bool,
+    },
+    /// The microphone has given nothing for some seconds, not even noise; or it does again.
+    MicSilent {
+        /// Whether it is silent.
+        on: bool,
+    },
+    /// How far a test of speaker or microphone is.
+    Rehearsal(Rehearsal),
 }
 
 /// What the handle asks of the thread.
@@ -113,6 +139,9 @@ struct Wishes {
     speaker: Option<SpeakerUse>,
     uplink: Option<AudioUplink>,
     processing: Option<Processing>,
+    /// Of several at once, one is enough.
+    chime: Option<Chime>,
+    rehearse: Option<Rehearse>,
     /// One for each call of `add_remote` since the thread last looked, which is at once.
     remotes: Vec<Outlet>,
     stop: bool,
@@ -197,6 +226,19 @@ impl Audio {
         self.wake();
     }
 
+    /// Plays a short sound on the speaker; nobody else gets it. Never blocks.
+    pub fn ring(&self, chime: Chime) {
+        self.desk.wishes().chime = Some(chime);
+        self.wake();
+    }
+
+    /// Tries speaker or microphone; nobody else gets anything of it. How far it is comes as
+    /// [`AudioEvent::Rehearsal`]. Never blocks, the latest wins.
+    pub fn rehearse(&self, what: Rehearse) {
+        self.desk.wishes().rehearse = Some(what);
+        self.wake();
+    }
+
     /// Makes a remote heard for as long as the inlet (or a clone of it) lives. An id in use is taken over.
     pub fn add_remote(&self, id: u64) -> AudioInlet {
         let (inlet, outlet, shared) = inlet(id);
@@ -207,6 +249,15 @@ impl Audio {
         self.desk.wishes().remotes.push(outlet);
         self.wake();
         inlet
+    }
+
+    /// Plays a remote so much louder, 0 to 2; 1 is as it comes, and what a new one begins with. What it is
+    /// not is taken for the nearest that is. Never blocks.
+    pub fn set_volume(&self, id: u64, volume: f32) {
+        let remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = remotes.get(&id).and_then(Weak::upgrade) {
+            shared.set_volume(volume);
+        }
     }
 
     /// How a remote's sound has been, while its inlet lives.
@@ -248,6 +299,7 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
         Err(error) => return tracing::error!(%error, "no sound in this call"),
     };
     let mut playout = Playout::new(me, Instant::now());
+    let mut booth = Booth::new(Instant::now());
     loop {
         let wishes = std::mem::take(&mut *desk.wishes());
         if wishes.stop {
@@ -266,11 +318,18 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
         if let Some(processing) = wishes.processing {
             tracing::debug!(?processing, "one's own voice");
         }
+        if let Some(chime) = wishes.chime {
+            booth.ring(chime);
+        }
+        if let Some(what) = wishes.rehearse {
+            booth.rehearse(what, now);
+        }
         for outlet in wishes.remotes {
             playout.add(outlet);
         }
-        mic.run(now, events);
-        playout.run(now, events);
+        mic.run(now, &mut booth, events);
+        playout.run(now, &mut booth, events);
+        booth.look(now, events);
         let due = playout.next_due(now).min(now + IDLE);
         let due = mic.next_due(now).map_or(due, |mic| mic.min(due));
         // An unpark since the last park makes this return at once, so no wish is overlooked.

@@ -3,6 +3,7 @@
 use std::thread::Thread;
 use std::time::Instant;
 
+use super::booth::Booth;
 use super::ends::{NoSpeaker, SpeakerSink};
 use super::opener::{Change, Opener};
 use super::remote::{Outlet, Remote};
@@ -42,7 +43,7 @@ impl Playout {
     }
 
     /// Takes in packets and writes what the speaker wants.
-    pub(crate) fn run(&mut self, now: Instant, tell: &dyn Fn(AudioEvent)) {
+    pub(crate) fn run(&mut self, now: Instant, booth: &mut Booth, tell: &dyn Fn(AudioEvent)) {
         if let Some(change) = self.end.poll(now) {
             tell(event(change));
         }
@@ -50,13 +51,16 @@ impl Playout {
         let outcome = match self.end.current() {
             Some(sink) => {
                 self.silent = NoSpeaker::new(now);
-                play(sink, &mut self.remotes, now)
+                play(sink, &mut self.remotes, booth, now)
             }
-            None => play(&mut self.silent, &mut self.remotes, now),
+            None => play(&mut self.silent, &mut self.remotes, booth, now),
         };
         for remote in &mut self.remotes {
             if remote.first_sound() {
                 tell(AudioEvent::FirstSound { remote: remote.id() });
+            }
+            if let Some(on) = remote.speaking_changed() {
+                tell(AudioEvent::Speaking { remote: remote.id(), on });
             }
         }
         if let Err(error) = outcome {
@@ -80,13 +84,19 @@ impl Playout {
     }
 }
 
-fn play(sink: &mut dyn SpeakerSink, remotes: &mut [Remote], now: Instant) -> Result<(), DeviceError> {
+fn play(
+    sink: &mut dyn SpeakerSink,
+    remotes: &mut [Remote],
+    booth: &mut Booth,
+    now: Instant,
+) -> Result<(), DeviceError> {
     for _ in 0..sink.wanted(now)? {
         let mut block = [0.0; BLOCK];
         let heard = now + sink.ahead();
         for voice in remotes.iter_mut().filter_map(|remote| remote.pull(now, heard)) {
             mix::add(&mut block, voice);
         }
+        booth.mix(&mut block);
         mix::limit(&mut block);
         sink.write(&block)?;
     }
