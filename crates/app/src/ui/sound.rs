@@ -2,14 +2,14 @@
 //! speaker and microphone, and hints about one's voice.
 
 use super::controls;
-use super::icons::Icon;
+use super::icons::{self, Icon};
 use super::problems::{self, Wish};
-use super::{theme, tile};
+use super::theme;
 use call::{Command, Hint, Me, Participant, Snapshot, Sound};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
-    Align2, Button, ComboBox, Event, Key, Popup, PopupCloseBehavior, Rect, Response, RichText, Sense,
-    SetOpenCommand, Slider, Ui, WidgetInfo, vec2,
+    Align2, Button, ComboBox, Event, FontId, Key, Popup, PopupCloseBehavior, Rect, Response, RichText, Sense,
+    SetOpenCommand, Slider, StrokeKind, Ui, Vec2, WidgetInfo, vec2,
 };
 use media::audio::{Noise, Processing, Rehearsal};
 use media::{MicUse, SpeakerUse};
@@ -84,6 +84,9 @@ pub(super) fn tests(ui: &mut Ui, me: &Me, out: &mut Vec<Command>) {
 
 /// What is done to one's own voice, push-to-talk, and chimes.
 pub(super) fn settings(ui: &mut Ui, sound: &Sound, talk_key: &mut Key, out: &mut Vec<Command>) {
+    // Many short lines: nearer to each other than fields are.
+    ui.spacing_mut().item_spacing.y = 4.0;
+    ui.spacing_mut().interact_size.y = 28.0;
     let mut wanted = sound.processing;
     ui.add_enabled_ui(!wanted.music, |ui| {
         ui.checkbox(&mut wanted.echo, "Echo cancellation");
@@ -154,7 +157,7 @@ pub(super) fn tile_menu(tile: &Response, them: &Participant, volume_now: f32, ou
 fn volume(ui: &mut Ui, them: &Participant, now: f32, out: &mut Vec<Command>) {
     let name = controls::caption(ui, &format!("Volume of {}", them.name));
     let mut percent = (now * 100.0).round();
-    ui.spacing_mut().slider_width = (ui.available_width() - 70.0).max(60.0);
+    ui.spacing_mut().slider_width = (ui.available_width() - 76.0).max(60.0);
     let slider = Slider::new(&mut percent, 0.0..=200.0).integer().step_by(5.0).suffix(" %");
     let slider = ui.add(slider.trailing_fill(true)).labelled_by(name.id);
     // Halfway it is as they come: not easily met by hand.
@@ -182,9 +185,14 @@ pub(super) fn muted_talk(ui: &mut Ui, stage: Rect, sound: &Sound, key: Key) {
         true => "You are muted: press M".to_owned(),
         false => format!("You are muted: hold {} to talk", key.name()),
     };
-    let at = stage.center_bottom() - vec2(0.0, 16.0);
-    let (anchor, icon) = (Align2::CENTER_BOTTOM, Some(Icon::MicOff));
-    let rect = tile::pill(ui.painter(), at, anchor, &text, theme::WARNING, icon, stage.width() - 24.0);
+    let ink = theme::WARNING;
+    let words = ui.painter().layout_no_wrap(text.clone(), FontId::proportional(17.0), ink);
+    let size = words.size() + vec2(60.0, 18.0);
+    let rect = Align2::CENTER_BOTTOM.anchor_size(stage.center_bottom() - vec2(0.0, 16.0), size);
+    ui.painter().rect(rect, f32::from(theme::ROUNDING), theme::CARD, (1.0, ink), StrokeKind::Inside);
+    let icon = Rect::from_center_size(rect.left_center() + vec2(26.0, 0.0), Vec2::splat(20.0));
+    icons::paint(ui.painter(), Icon::MicOff, icon, ink, theme::CARD);
+    ui.painter().galley(rect.min + vec2(44.0, 9.0), words, ink);
     let response = ui.interact(rect, ui.scope_id().with("muted talk"), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Status, true, &text));
 }
