@@ -28,7 +28,7 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
             );
             preview(view, ui, rect, snapshot, out);
             ui.add_space(theme::GAP);
-            problems::show(ui, &snapshot.problems, true, out);
+            warnings(ui, snapshot, out);
             form(view, ui, snapshot, out);
         });
         return;
@@ -38,7 +38,7 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
     preview(view, ui, left, snapshot, out);
     let notices = Rect::from_center_size(left.center_top(), vec2(left.width().min(620.0), 0.0));
     let above = &mut ui.new_child(UiBuilder::new().max_rect(notices.with_max_y(left.bottom())));
-    problems::show(above, &snapshot.problems, true, out);
+    warnings(above, snapshot, out);
     let right = Rect::from_min_max(pos2(split, space.top()), space.max);
     let side = &mut ui.new_child(UiBuilder::new().max_rect(right));
     ScrollArea::vertical().auto_shrink(false).show(side, |ui| {
@@ -49,6 +49,12 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
         let card = theme::card().inner_margin(20).show(ui, |ui| form(view, ui, snapshot, out));
         ui.data_mut(|data| data.insert_temp(id, card.response.rect.height()));
     });
+}
+
+/// Problems, and a microphone that gives nothing. The device menus are in sight.
+fn warnings(ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command>) {
+    sound::silent_mic(ui, &snapshot.me, true);
+    problems::show(ui, &snapshot.problems, true, out);
 }
 
 /// Oneself, large and mirrored, with the buttons on the picture.
@@ -108,7 +114,6 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     ui.add_space(2.0);
     let width = ui.available_width();
     controls::meter(ui, snapshot.me.sound.level, snapshot.me.muted, width);
-    sound::silent_mic(ui, &snapshot.me, true);
     sound::tests(ui, &snapshot.me, out);
     CollapsingHeader::new("Sound").id_salt("sound").show_unindented(ui, |ui| {
         sound::settings(ui, &snapshot.me.sound, &mut view.talk_key, out);

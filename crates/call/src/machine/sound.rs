@@ -137,7 +137,7 @@ impl Machine {
             return silent.then_some(Hint::SilentMic);
         }
         let stays = before == Some(Hint::MutedTalk) && !for_long(hearing.hinted, HINT);
-        let talks = self.in_room()
+        let talks = !self.snapshot.participants.is_empty()
             && hearing.testing.is_none()
             && hearing.voice.is_some_and(|since| now >= since + TALKS)
             && for_long(hearing.hinted, HINT_AGAIN);

@@ -89,10 +89,13 @@ fn who_talks_while_muted_is_told_now_and_then() {
 }
 
 #[test]
-fn nobody_is_told_that_they_are_muted_before_the_call() {
+fn nobody_is_told_that_they_are_muted_where_nobody_could_hear_them() {
     let mut rig = Rig::new();
     rig.tell(Command::Mute { on: true });
     rig.on(Input::OwnVoice(true));
+    assert!(rig.wait(10_000).is_empty());
+    rig.on(join());
+    rig.on(welcome("a", &[], false));
     assert!(rig.wait(10_000).is_empty());
 }
 
