@@ -137,7 +137,9 @@ fn a_volume_is_set_by_the_tile_and_by_the_panel() {
     assert!(window.query_by_label("Volume of Ben").is_none());
     window.get_by_label("Ben").click();
     window.run();
-    window.get_by_role_and_label(Role::Slider, "Volume of Ben").set_value_accesskit(35.0);
+    let slider = window.get_by_role_and_label(Role::Slider, "Volume of Ben");
+    assert!(slider.rect().width() > 150.0, "wide enough for a hand: {:?}", slider.rect());
+    slider.set_value_accesskit(35.0);
     window.run();
     assert_eq!(window.state_mut().said(), quiet);
     window.state_mut().snapshot.voices.insert(id, Voice { speaking: true, volume: 0.35 });

@@ -150,8 +150,10 @@ pub(super) fn tile_menu(tile: &Response, them: &Participant, volume_now: f32, ou
         .open_memory(opens.then_some(SetOpenCommand::Bool(true)))
         .at_pointer_fixed()
         .close_behavior(PopupCloseBehavior::CloseOnClickOutside)
-        .width(220.0)
-        .show(|ui| volume(ui, them, volume_now, out));
+        .show(|ui| {
+            ui.set_width(280.0);
+            volume(ui, them, volume_now, out);
+        });
 }
 
 fn volume(ui: &mut Ui, them: &Participant, now: f32, out: &mut Vec<Command>) {
