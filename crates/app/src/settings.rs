@@ -4,8 +4,10 @@
 //! because of a button pressed last week surprises; `--muted` and `--camera-off` ask for it.
 
 use anyhow::{Context as _, Result};
+use media::audio::Processing;
 use media::{CameraUse, MicUse, SpeakerUse};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -28,8 +30,55 @@ pub struct Settings {
     pub mic: MicUse,
     /// The speaker.
     pub speaker: SpeakerUse,
+    /// Sound beside the devices.
+    pub sound: SoundSettings,
     /// The window's inner size, in points.
     pub window: Option<(f32, f32)>,
+}
+
+/// Sound beside the devices.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SoundSettings {
+    /// What is done to our voice.
+    pub processing: Processing,
+    /// Muted unless a key is held.
+    pub push_to_talk: bool,
+    /// The name of that key; a name that is none means the space bar.
+    pub talk_key: String,
+    /// Short sounds when somebody comes or goes.
+    pub chimes: bool,
+    /// How loud people are heard, by name, 0 to 2; who is not in it is heard as they come.
+    pub volumes: BTreeMap<String, f32>,
+}
+
+impl Default for SoundSettings {
+    fn default() -> Self {
+        Self {
+            processing: Processing::default(),
+            push_to_talk: false,
+            talk_key: "Space".into(),
+            chimes: true,
+            volumes: BTreeMap::new(),
+        }
+    }
+}
+
+impl SoundSettings {
+    /// overflow: the first in the order of names is forgotten.
+    const MOST_VOLUMES: usize = 256;
+
+    /// Keeps how loud somebody is heard; as they come is what is kept of nobody.
+    pub fn set_volume(&mut self, name: &str, volume: f32) {
+        if volume == 1.0 {
+            self.volumes.remove(name);
+        } else {
+            self.volumes.insert(name.to_owned(), volume);
+            if self.volumes.len() > Self::MOST_VOLUMES {
+                self.volumes.pop_first();
+            }
+        }
+    }
 }
 
 /// The file that holds them.
@@ -84,10 +133,11 @@ impl SettingsFile {
 }
 
 impl Settings {
-    /// A window size that no screen has is forgotten.
+    /// A window size that no screen has is forgotten, and a volume that nobody could have chosen.
     fn checked(mut self) -> Self {
         let sane = |side: f32| (100.0..=16_000.0).contains(&side);
         self.window = self.window.filter(|(width, height)| sane(*width) && sane(*height));
+        self.sound.volumes.retain(|_, volume| (0.0..=2.0).contains(volume));
         self
     }
 }
@@ -105,6 +155,7 @@ fn is_missing(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use media::audio::Noise;
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
@@ -122,6 +173,13 @@ mod tests {
             camera: CameraUse::Device("/dev/video2".into()),
             mic: MicUse::None,
             speaker: SpeakerUse::Default,
+            sound: SoundSettings {
+                processing: Processing { music: true, ..Processing::default() },
+                push_to_talk: true,
+                talk_key: "B".into(),
+                chimes: false,
+                volumes: BTreeMap::from([("Ben ❤".to_owned(), 0.5)]),
+            },
             window: Some((1280.0, 720.0)),
         };
         file.save(&settings).unwrap();
@@ -151,10 +209,31 @@ mod tests {
     fn unknown_fields_and_missing_ones_are_fine() {
         let folder = folder();
         let path = folder.path().join("settings.json");
-        std::fs::write(&path, r#"{"name":"Ann","of_the_future":[1],"window":[1,9e30]}"#).unwrap();
+        std::fs::write(
+            &path,
+            r#"{"name":"Ann","of_the_future":[1],"window":[1,9e30],
+            "sound":{"volumes":{"Ben":0.25,"Eve":9,"Fay":-1},"processing":{"noise":"high"},"odd":null}}"#,
+        )
+        .unwrap();
         let settings = SettingsFile::at(&path).load();
         assert_eq!((settings.name.as_str(), settings.window), ("Ann", None));
+        let processing = Processing { noise: Noise::High, ..Processing::default() };
+        let volumes = BTreeMap::from([("Ben".to_owned(), 0.25)]);
+        assert_eq!(settings.sound, SoundSettings { processing, volumes, ..SoundSettings::default() });
         assert!(path.exists());
+    }
+
+    #[test]
+    fn volumes_do_not_grow_without_bound() {
+        let mut sound = SoundSettings::default();
+        for n in 0..1000 {
+            sound.set_volume(&n.to_string(), 0.5);
+        }
+        assert_eq!(sound.volumes.len(), SoundSettings::MOST_VOLUMES);
+        for name in sound.volumes.clone().keys() {
+            sound.set_volume(name, 1.0);
+        }
+        assert!(sound.volumes.is_empty());
     }
 
     #[test]

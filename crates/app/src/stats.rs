@@ -65,7 +65,7 @@ pub fn line(snapshot: &Snapshot, now: SystemTime) -> serde_json::Result<String> 
             name: &me.name,
             muted: me.muted,
             camera_off: me.camera_off,
-            mic_level: me.mic_level,
+            mic_level: me.sound.level,
         },
         participants: participants.collect(),
     })

@@ -1,95 +1,22 @@
 //! The window clicked through, by the labels that a screen reader would read, over snapshots made by hand.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use app::settings::Settings;
-use app::ui::{View, theme};
+#[path = "window/stage.rs"]
+mod stage;
+
 use call::history::{History, Sample};
 use call::stats::Path;
-use call::{
-    About, ChatLine, Command, Connection, Devices, Participant, Phase, Problem, Quality, Reason, Snapshot,
-    Stats,
-};
+use call::{About, ChatLine, Command, Connection, Participant, Phase, Problem, Quality, Reason, Stats};
 use eframe::egui::{Event, Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
-use media::{CameraUse, DeviceInfo, Frame, I420, MicUse};
+use media::{CameraUse, Frame, I420, MicUse};
+use stage::{Stage, click, lobby, participant, room, sized, window};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The view, what it draws, and what came out of it.
-struct Stage {
-    view: View,
-    snapshot: Snapshot,
-    said: Vec<Command>,
-}
-
-impl Stage {
-    fn said(&mut self) -> Vec<Command> {
-        std::mem::take(&mut self.said)
-    }
-}
-
-fn window(snapshot: Snapshot) -> Harness<'static, Stage> {
-    sized(snapshot, 1120.0, 680.0)
-}
-
-fn sized(snapshot: Snapshot, width: f32, height: f32) -> Harness<'static, Stage> {
-    let settings = Settings { name: "Ann".into(), room: "tea".into(), ..Settings::default() };
-    let stage = Stage { view: View::new(&settings, None), snapshot, said: Vec::new() };
-    let draw = |ui: &mut eframe::egui::Ui, stage: &mut Stage| {
-        let said = stage.view.ui(ui, &stage.snapshot);
-        stage.said.extend(said);
-    };
-    let mut harness = Harness::builder()
-        .with_size([width, height])
-        .with_context_setup(theme::apply)
-        .build_ui_state(draw, stage);
-    harness.run();
-    harness
-}
-
-fn lobby() -> Snapshot {
-    let device = |id: &str, name: &str| DeviceInfo { id: id.into(), name: name.into(), default: false };
-    let devices = Devices {
-        cameras: vec![device("/dev/video0", "Front camera"), device("/dev/video2", "Desk camera")],
-        mics: vec![device("mic-1", "Headset")],
-        speakers: Vec::new(),
-    };
-    let mut snapshot = Snapshot { devices, ..Snapshot::default() };
-    (snapshot.me.camera_live, snapshot.me.mic_live) = (true, true);
-    snapshot
-}
-
-fn participant(id: &str, name: &str) -> Participant {
-    Participant {
-        id: serde_json::from_value(id.into()).unwrap(),
-        name: name.into(),
-        muted: false,
-        camera_off: false,
-        away: false,
-        connection: Connection::Connected,
-        view: media::Slot::default(),
-        stats: None,
-        quality: None,
-        reason: None,
-        lost_for: None,
-        history: Arc::default(),
-    }
-}
-
-fn room(participants: Vec<Participant>) -> Snapshot {
-    let phase = Phase::InRoom { room: "tea".into(), link: "http://10.0.0.5:8787/tea".into() };
-    Snapshot { phase, participants, ..lobby() }
-}
-
 fn frame(width: u32, height: u32) -> Frame {
     Frame { image: Arc::new(I420::black(width, height)), captured: Instant::now() }
-}
-
-fn click(window: &mut Harness<'_, Stage>, label: &str) -> Vec<Command> {
-    window.get_by_label(label).click();
-    window.run();
-    window.state_mut().said()
 }
 
 fn join(server: &str, room: &str, name: &str) -> Command {
@@ -150,7 +77,7 @@ fn devices_are_chosen_from_the_menus() {
 
 #[test]
 fn while_joining_one_can_only_cancel() {
-    let mut window = window(Snapshot { phase: Phase::Joining { room: "tea".into() }, ..lobby() });
+    let mut window = window(call::Snapshot { phase: Phase::Joining { room: "tea".into() }, ..lobby() });
     assert!(window.query_by_label("Join").is_none());
     assert!(window.query_by_label_contains("Joining tea").is_some());
     assert_eq!(click(&mut window, "Cancel"), [Command::Leave]);
@@ -162,7 +89,7 @@ fn the_buttons_say_what_they_will_do() {
     assert_eq!(click(&mut window, "Mute (M)"), [Command::Mute { on: true }]);
     assert_eq!(click(&mut window, "Camera off (V)"), [Command::CameraOff { on: true }]);
     let me = &mut window.state_mut().snapshot.me;
-    (me.muted, me.camera_off) = (true, true);
+    (me.muted, me.sound.mute_button, me.camera_off) = (true, true, true);
     window.run();
     assert_eq!(click(&mut window, "Unmute (M)"), [Command::Mute { on: false }]);
     assert_eq!(click(&mut window, "Camera on (V)"), [Command::CameraOff { on: false }]);

@@ -23,6 +23,9 @@ const DANGER: [u8; 3] = [0xf8, 0x71, 0x71];
 /// Where the mark of the only other person is, in columns and rows.
 const MARK: (Range<usize>, Range<usize>) = (1178..1198, 58..78);
 
+/// The left edge of their picture, which is bright while they speak: no bar of the test picture is near that colour.
+const FRAME: (Range<usize>, Range<usize>) = (66..76, 300..400);
+
 /// A program that does not outlive the test.
 struct Program(Child);
 
@@ -199,7 +202,9 @@ fn a_person_drives_the_window_through_a_call() {
 
     let photo = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("window.png");
     let grown = |photo: &Photo| photo.at(1270, 750) == [0x0f, 0x14, 0x17];
-    display.photograph_until(&photo, |photo| grown(photo) && photo.large_colours() >= 6);
+    display.photograph_until(&photo, |photo| {
+        grown(photo) && photo.large_colours() >= 6 && photo.has(ACCENT, &FRAME.0, &FRAME.1)
+    });
     if let Some(copy) = std::env::var_os("SNUG_SCREENSHOT") {
         std::fs::copy(&photo, copy).unwrap();
     }

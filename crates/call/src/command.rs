@@ -1,11 +1,13 @@
 //! What the window or the command line asks of a call. One JSON object a line on standard input is one
 //! command: `{"cmd":"mute","on":true}`.
 
+use media::audio::Processing;
 use media::{CameraUse, MicUse, SpeakerUse};
 use serde::{Deserialize, Serialize};
+use signaling::ParticipantId;
 
 /// A request to the engine. None waits for its outcome: that shows in the snapshot and as events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "cmd", rename_all = "snake_case")]
 pub enum Command {
     /// Enter a room; leaves the one we are in.
@@ -47,6 +49,40 @@ pub enum Command {
         #[serde(rename = "use")]
         sink: SpeakerUse,
     },
+    /// Be muted unless a key is held (`true`), or as the mute button says alone.
+    PushToTalk {
+        /// Whether to.
+        on: bool,
+    },
+    /// The key of push-to-talk is held (`true`) or let go; without push-to-talk it does nothing.
+    Talk {
+        /// Whether it is held.
+        on: bool,
+    },
+    /// Hear somebody louder or quieter; remembered by their name.
+    Volume {
+        /// Who.
+        participant: ParticipantId,
+        /// 0 to 2; 1 is as they come.
+        volume: f32,
+    },
+    /// Play a short sound to ourselves when somebody comes or goes.
+    Chimes {
+        /// Whether to.
+        on: bool,
+    },
+    /// Play a short sound on the speaker.
+    SpeakerTest,
+    /// Record four seconds of the microphone, muted or not, and play them back to us. Nobody else gets
+    /// anything of it: in a room we are muted meanwhile.
+    EchoTest,
+    /// End the test of speaker or microphone.
+    StopTest,
+    /// What is done to our voice before it is sent.
+    Processing {
+        /// All of it; what the JSON leaves out is as usual.
+        processing: Processing,
+    },
     /// Say something to everybody in the room.
     Chat {
         /// The text.
@@ -64,6 +100,7 @@ pub enum Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use media::audio::Noise;
 
     #[test]
     fn commands_are_one_json_object_each() {
@@ -75,5 +112,21 @@ mod tests {
             Command::Camera { source: CameraUse::File("b.y4m".into()) }
         );
         assert_eq!(parse(r#"{"cmd":"leave"}"#), Command::Leave);
+        let participant = ParticipantId("b7".into());
+        assert_eq!(
+            parse(r#"{"cmd":"volume","participant":"b7","volume":0.5}"#),
+            Command::Volume { participant, volume: 0.5 }
+        );
+        assert_eq!(parse(r#"{"cmd":"push_to_talk","on":true}"#), Command::PushToTalk { on: true });
+        assert_eq!(parse(r#"{"cmd":"talk","on":true}"#), Command::Talk { on: true });
+        assert_eq!(parse(r#"{"cmd":"chimes","on":false}"#), Command::Chimes { on: false });
+        assert_eq!(parse(r#"{"cmd":"speaker_test"}"#), Command::SpeakerTest);
+        assert_eq!(parse(r#"{"cmd":"echo_test"}"#), Command::EchoTest);
+        assert_eq!(parse(r#"{"cmd":"stop_test"}"#), Command::StopTest);
+        let processing = Processing { noise: Noise::High, gain: false, ..Processing::default() };
+        assert_eq!(
+            parse(r#"{"cmd":"processing","processing":{"noise":"high","gain":false}}"#),
+            Command::Processing { processing }
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::quality::{Quality, Reason};
 use crate::snapshot::{About, Connection};
+use media::audio::Rehearsal;
 use serde::Serialize;
 use signaling::ParticipantId;
 
@@ -85,12 +86,35 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<Reason>,
     },
-    /// Our own buttons changed.
+    /// They began to speak, or ended.
+    Speaking {
+        /// Their id.
+        id: ParticipantId,
+        /// Whether they speak.
+        on: bool,
+    },
+    /// Our microphone is off or on: by its button, by push-to-talk, or for the time of an echo test.
     Muted {
         /// Whether our microphone is off.
         on: bool,
     },
-    /// Our own buttons changed.
+    /// We talk while muted (`true`), at most once a minute; `false` when the hint about it goes.
+    MutedTalk {
+        /// Whether the hint is shown.
+        on: bool,
+    },
+    /// Nothing has come from our microphone for some seconds, not even noise, though it is on; or it does again.
+    MicSilent {
+        /// Whether it is silent.
+        on: bool,
+    },
+    /// How far a test of speaker or microphone is.
+    Rehearsal {
+        /// How far.
+        #[serde(flatten)]
+        step: Rehearsal,
+    },
+    /// Our own button changed.
     CameraOff {
         /// Whether our camera is off.
         on: bool,
@@ -145,6 +169,16 @@ pub enum Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_tells_how_far_it_is() {
+        let line = |step| serde_json::to_string(&Event::Rehearsal { step }).unwrap();
+        assert_eq!(
+            line(Rehearsal::Recording { left: 4 }),
+            r#"{"event":"rehearsal","state":"recording","left":4}"#
+        );
+        assert_eq!(line(Rehearsal::NothingHeard), r#"{"event":"rehearsal","state":"nothing_heard"}"#);
+    }
 
     #[test]
     fn a_quality_is_one_json_object_with_a_reason_only_when_there_is_one() {

@@ -18,9 +18,12 @@ pub use command::Command;
 pub use event::Event;
 pub use history::History;
 pub use quality::{Quality, Reason};
-pub use snapshot::{About, ChatLine, Connection, Devices, Me, Participant, Phase, Problem, Snapshot};
+pub use snapshot::{
+    About, ChatLine, Connection, Devices, Hint, Me, Participant, Phase, Problem, Snapshot, Sound, Voice,
+};
 pub use stats::Stats;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -39,6 +42,14 @@ pub struct Config {
     pub muted: bool,
     /// Camera off from the start.
     pub camera_off: bool,
+    /// Push-to-talk from the start.
+    pub push_to_talk: bool,
+    /// Short sounds to ourselves when somebody comes or goes.
+    pub chimes: bool,
+    /// How loud people are to be heard, by name: 0 to 2.
+    pub volumes: BTreeMap<String, f32>,
+    /// What is done to our voice at the start.
+    pub processing: media::audio::Processing,
     /// Where the others' pictures go.
     pub display: Display,
     /// How often statistics are taken.
@@ -46,7 +57,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The system's own devices, everything on, for a window.
+    /// The system's own devices, both on, for a window; no chimes.
     fn default() -> Self {
         Self {
             camera: media::CameraUse::default(),
@@ -54,9 +65,20 @@ impl Default for Config {
             speaker: media::SpeakerUse::default(),
             muted: false,
             camera_off: false,
+            push_to_talk: false,
+            chimes: false,
+            volumes: BTreeMap::new(),
+            processing: media::audio::Processing::default(),
             display: Display::default(),
             stats_every: Duration::from_secs(1),
         }
+    }
+}
+
+impl Config {
+    /// Whether nothing of the microphone may be sent before a command says otherwise.
+    pub(crate) fn starts_muted(&self) -> bool {
+        self.muted || self.push_to_talk
     }
 }
 

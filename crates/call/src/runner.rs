@@ -4,7 +4,7 @@
 use crate::command::Command;
 use crate::event::Event;
 use crate::machine::{Effect, Input, Machine};
-use crate::snapshot::{Me, Snapshot};
+use crate::snapshot::{Me, Snapshot, Sound};
 use crate::wiring::{self, Wiring};
 use crate::{Config, Display};
 use std::time::{Duration, Instant};
@@ -39,14 +39,25 @@ pub(crate) struct Doors {
 pub(crate) fn first_snapshot(config: &Config) -> Snapshot {
     Snapshot {
         me: Me {
-            muted: config.muted,
+            muted: config.starts_muted(),
             camera_off: config.camera_off,
             camera: config.camera.clone(),
             mic: config.mic.clone(),
             speaker: config.speaker.clone(),
+            sound: sound(config),
             ..Me::default()
         },
         ..Snapshot::default()
+    }
+}
+
+fn sound(config: &Config) -> Sound {
+    Sound {
+        mute_button: config.muted,
+        push_to_talk: config.push_to_talk,
+        chimes: config.chimes,
+        processing: config.processing,
+        ..Sound::default()
     }
 }
 
@@ -58,7 +69,8 @@ pub(crate) async fn run(config: Config, doors: Doors) {
     let first = snapshot.borrow().clone();
     let wiring = Wiring::new(&config, &first.me.view, inputs.clone(), events);
     let window = config.display == Display::Window;
-    let mut runner = Runner { machine: Machine::new(first), wiring, snapshot, window };
+    let machine = Machine::new(first, config.volumes.clone());
+    let mut runner = Runner { machine, wiring, snapshot, window };
     let (mut tick, mut stats, mut devices) = (every(TICK), every(config.stats_every), every(DEVICES));
     let (mut look, mut addresses) = (every(ADDRESSES), wiring::addresses());
     loop {
@@ -142,7 +154,7 @@ impl Runner {
             return;
         }
         let level = self.wiring.mic_level();
-        if (level - self.machine.snapshot().me.mic_level).abs() >= LEVEL_STEP {
+        if (level - self.machine.snapshot().me.sound.level).abs() >= LEVEL_STEP {
             self.feed(Input::MicLevel(level)).await;
         }
     }

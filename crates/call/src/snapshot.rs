@@ -3,9 +3,11 @@
 use crate::history::History;
 use crate::quality::{Quality, Reason};
 use crate::stats::Stats;
+use media::audio::{Processing, Rehearsal};
 use media::{CameraUse, DeviceInfo, Frame, MicUse, Slot, SpeakerUse};
 use serde::Serialize;
 use signaling::ParticipantId;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// All there is to draw.
@@ -17,6 +19,8 @@ pub struct Snapshot {
     pub me: Me,
     /// Everybody else in the room, in the order they came.
     pub participants: Vec<Participant>,
+    /// Who speaks, and how loud each is heard; who is not in it is silent and heard as they come.
+    pub voices: BTreeMap<ParticipantId, Voice>,
     /// What the system has.
     pub devices: Devices,
     /// What went wrong and is not mended yet, oldest first; at most [`Snapshot::MAX_PROBLEMS`].
@@ -31,6 +35,11 @@ impl Snapshot {
     /// overflow: the oldest line goes.
     pub const MAX_CHAT: usize = 200;
 
+    /// Whether somebody speaks, and how loud they are heard.
+    pub fn voice(&self, id: &ParticipantId) -> Voice {
+        self.voices.get(id).copied().unwrap_or_default()
+    }
+
     /// Whether drawing `other` instead would make no difference, pictures aside: they wake the window
     /// themselves.
     pub fn looks_like(&self, other: &Self) -> bool {
@@ -38,6 +47,7 @@ impl Snapshot {
             && self.me.looks_like(&other.me)
             && self.participants.len() == other.participants.len()
             && self.participants.iter().zip(&other.participants).all(|(one, two)| one.looks_like(two))
+            && self.voices == other.voices
             && self.devices == other.devices
             && self.problems == other.problems
             && self.chat == other.chat
@@ -51,7 +61,7 @@ impl Me {
             && (self.muted, self.camera_off) == (other.muted, other.camera_off)
             && (&self.camera, &self.mic, &self.speaker) == (&other.camera, &other.mic, &other.speaker)
             && (self.camera_live, self.mic_live) == (other.camera_live, other.mic_live)
-            && (self.mic_level, self.limit) == (other.mic_level, other.limit)
+            && (self.sound, self.limit) == (other.sound, other.limit)
     }
 }
 
@@ -100,7 +110,7 @@ pub struct Me {
     pub id: Option<ParticipantId>,
     /// How the others see us.
     pub name: String,
-    /// Microphone off by our own button.
+    /// Nothing of the microphone is sent: by its button, or for one of the reasons in [`Sound`].
     pub muted: bool,
     /// Camera off by our own button.
     pub camera_off: bool,
@@ -114,12 +124,59 @@ pub struct Me {
     pub mic_live: bool,
     /// The sink chosen.
     pub speaker: SpeakerUse,
-    /// How loud the microphone is: 0 silent to 1 full scale, the peak of the last tenth of a second.
-    pub mic_level: f32,
+    /// Our voice, and what is done with sound on our side.
+    pub sound: Sound,
     /// What limits our picture to everybody; what limits it to some alone is told with them.
     pub limit: Option<Reason>,
     /// The self-view. The window takes frames from it.
     pub view: Slot<Frame>,
+}
+
+/// Our voice, and what is done with sound on our side.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sound {
+    /// How loud the microphone is: 0 silent to 1 full scale, falling slowly. Goes on while muted.
+    pub level: f32,
+    /// Whether we speak, muted or not.
+    pub speaking: bool,
+    /// The mute button.
+    pub mute_button: bool,
+    /// We are muted unless the key is held.
+    pub push_to_talk: bool,
+    /// The key is held.
+    pub talking: bool,
+    /// A short sound tells us when somebody comes or goes.
+    pub chimes: bool,
+    /// What we should be told of our voice now.
+    pub hint: Option<Hint>,
+    /// The test of speaker or microphone that is on.
+    pub rehearsal: Option<Rehearsal>,
+    /// What is done to our voice before it is sent.
+    pub processing: Processing,
+}
+
+/// What we should be told of our voice. Goes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// We talk, and are muted.
+    MutedTalk,
+    /// Nothing comes from the microphone, though it is on.
+    SilentMic,
+}
+
+/// Somebody's voice, as it is heard here.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Voice {
+    /// Whether they speak.
+    pub speaking: bool,
+    /// How loud they are played, 0 to 2; 1 is as they come.
+    pub volume: f32,
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self { speaking: false, volume: 1.0 }
+    }
 }
 
 /// Somebody else in the room.

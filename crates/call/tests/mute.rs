@@ -24,9 +24,13 @@ enum Deed {
     RestartIce,
     ServerDrops,
     LeaveAndRejoin,
+    PushToTalk,
+    NoPushToTalk,
+    HoldKey,
+    LetGoKey,
 }
 
-const DEEDS: [Deed; 10] = [
+const DEEDS: [Deed; 14] = [
     Deed::Mute,
     Deed::Unmute,
     Deed::CameraOff,
@@ -37,12 +41,18 @@ const DEEDS: [Deed; 10] = [
     Deed::RestartIce,
     Deed::ServerDrops,
     Deed::LeaveAndRejoin,
+    Deed::PushToTalk,
+    Deed::NoPushToTalk,
+    Deed::HoldKey,
+    Deed::LetGoKey,
 ];
 
 /// Ann, to whom all is done, and what her buttons say.
 struct Ann {
     person: Person,
     muted: bool,
+    push_to_talk: bool,
+    key_held: bool,
     camera_off: bool,
     camera_works: bool,
     colour: Colour,
@@ -79,6 +89,14 @@ impl Ann {
                 world.line.mend();
                 self.person.event("mending", |e| matches!(e, Event::Signaling { connected: true })).await;
             }
+            Deed::PushToTalk | Deed::NoPushToTalk => {
+                (self.push_to_talk, self.key_held) = (matches!(deed, Deed::PushToTalk), false);
+                self.person.tell(Command::PushToTalk { on: self.push_to_talk });
+            }
+            Deed::HoldKey | Deed::LetGoKey => {
+                self.key_held = self.push_to_talk && matches!(deed, Deed::HoldKey);
+                self.person.tell(Command::Talk { on: matches!(deed, Deed::HoldKey) });
+            }
             Deed::LeaveAndRejoin => {
                 self.person.tell(Command::Leave);
                 self.person.event("leaving", |e| matches!(e, Event::Left { .. })).await;
@@ -101,7 +119,8 @@ impl Ann {
 }
 
 async fn check(ann: &Ann, bob: &Person) {
-    let (audio, video) = (!ann.muted, !ann.camera_off && ann.camera_works);
+    let audio = !ann.muted && (!ann.push_to_talk || ann.key_held);
+    let video = !ann.camera_off && ann.camera_works;
     bob.snapshot("what Ann's buttons say", |s| {
         s.participants
             .first()
@@ -122,6 +141,8 @@ async fn run(seed: u64, deeds: &[Deed]) {
     let mut ann = Ann {
         person: world.person("Ann", Colour::Red),
         muted: false,
+        push_to_talk: false,
+        key_held: false,
         camera_off: false,
         camera_works: true,
         colour: Colour::Red,
@@ -163,5 +184,15 @@ async fn every_deed_while_muted_and_camera_off() {
     let all = [SwitchCamera, SwitchMic, CameraFails, RestartIce, ServerDrops, LeaveAndRejoin, SwitchCamera];
     let on = [Deed::Unmute, Deed::CameraOn];
     let deeds: Vec<Deed> = off.into_iter().chain(all).chain(on).collect();
+    run(0, &deeds).await;
+}
+
+/// With push-to-talk, what the others hear is the key, and the mute button comes before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn push_to_talk_is_heard_while_the_key_is_held_and_no_longer() {
+    use Deed::{HoldKey, LeaveAndRejoin, LetGoKey, Mute, NoPushToTalk, PushToTalk, SwitchMic, Unmute};
+    let talk = [PushToTalk, HoldKey, LetGoKey, SwitchMic, HoldKey, LeaveAndRejoin, LetGoKey];
+    let muted = [Mute, HoldKey, Unmute, LetGoKey, NoPushToTalk, HoldKey, PushToTalk];
+    let deeds: Vec<Deed> = talk.into_iter().chain(muted).collect();
     run(0, &deeds).await;
 }

@@ -82,8 +82,8 @@ pub fn remembered_server(settings: &Settings) -> Option<String> {
         .and_then(|server| crate::place::server(server).ok())
 }
 
-/// What to start: what was said, else what is remembered. Without a window devices are never remembered
-/// ones, so that the same line does the same on every machine.
+/// What to start: what was said, else what is remembered. Without a window devices and sound are never
+/// remembered ones, so that the same line does the same on every machine.
 fn start(args: &JoinArgs, settings: &Settings) -> Result<Start> {
     let place = Place::parse(&args.room)?;
     let ends = &args.ends;
@@ -94,6 +94,11 @@ fn start(args: &JoinArgs, settings: &Settings) -> Result<Start> {
         speaker: ends.speaker.clone().unwrap_or(remembered.speaker),
         muted: args.muted,
         camera_off: args.camera_off,
+        push_to_talk: remembered.sound.push_to_talk,
+        // What goes into a file for a speaker is to be what the others said.
+        chimes: remembered.sound.chimes && !args.headless,
+        volumes: remembered.sound.volumes,
+        processing: remembered.sound.processing,
         display: args.display().map_err(|advice| anyhow!(advice))?,
         ..Config::default()
     };

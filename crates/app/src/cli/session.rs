@@ -76,7 +76,11 @@ impl Session {
             | Event::FirstSound { .. }
             | Event::Connection { .. }
             | Event::Quality { .. }
+            | Event::Speaking { .. }
             | Event::Muted { .. }
+            | Event::MutedTalk { .. }
+            | Event::MicSilent { .. }
+            | Event::Rehearsal { .. }
             | Event::CameraOff { .. }
             | Event::CameraOpened { .. }
             | Event::MicOpened { .. }

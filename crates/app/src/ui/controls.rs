@@ -151,18 +151,26 @@ fn menu<U: PartialEq>(ui: &mut Ui, label: &str, choice: Choice<U>) -> Option<U> 
     choice.all.into_iter().nth(picked?).map(|(one, _)| one).filter(|one| *one != choice.chosen)
 }
 
-/// How loud the microphone is, as a bar of `width` points.
+/// How loud the microphone is, as a bar of `width` points; a grey one while nobody else hears it.
 pub fn meter(ui: &mut Ui, level: f32, muted: bool, width: f32) {
     let (rect, response) = ui.allocate_exact_size(vec2(width, 6.0), Sense::hover());
-    let share = if muted { 0.0 } else { loudness(level) };
+    let share = loudness(level);
     let info = || WidgetInfo {
         value: Some(f64::from(share)),
-        ..WidgetInfo::labeled(Role::Meter, true, "Microphone level")
+        ..WidgetInfo::labeled(
+            Role::Meter,
+            true,
+            if muted { "Microphone level, muted" } else { "Microphone level" },
+        )
     };
     response.widget_info(info);
     ui.painter().rect_filled(rect, 3.0, theme::RAISED);
     let full = Rect::from_min_size(rect.min, vec2(rect.width() * share, rect.height()));
-    let color = if share > 0.95 { theme::WARNING } else { theme::ACCENT };
+    let color = match muted {
+        true => theme::FAINT,
+        false if share > 0.95 => theme::WARNING,
+        false => theme::ACCENT,
+    };
     ui.painter().rect_filled(full, 3.0, color);
 }
 

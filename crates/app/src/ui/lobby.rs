@@ -5,9 +5,11 @@ use super::icons::Icon;
 use super::theme;
 use super::tile::{self, Tile};
 use super::video;
-use super::{View, problems};
+use super::{View, problems, sound};
 use call::{Command, Phase, Snapshot};
-use eframe::egui::{Align, Key, Layout, Rect, RichText, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2};
+use eframe::egui::{
+    Align, CollapsingHeader, Key, Layout, Rect, RichText, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2,
+};
 
 /// From this width on, picture and form stand side by side.
 const WIDE: f32 = 740.0;
@@ -26,7 +28,7 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
             );
             preview(view, ui, rect, snapshot, out);
             ui.add_space(theme::GAP);
-            problems::show(ui, &snapshot.problems, true, out);
+            warnings(ui, snapshot, out);
             form(view, ui, snapshot, out);
         });
         return;
@@ -36,7 +38,7 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
     preview(view, ui, left, snapshot, out);
     let notices = Rect::from_center_size(left.center_top(), vec2(left.width().min(620.0), 0.0));
     let above = &mut ui.new_child(UiBuilder::new().max_rect(notices.with_max_y(left.bottom())));
-    problems::show(above, &snapshot.problems, true, out);
+    warnings(above, snapshot, out);
     let right = Rect::from_min_max(pos2(split, space.top()), space.max);
     let side = &mut ui.new_child(UiBuilder::new().max_rect(right));
     ScrollArea::vertical().auto_shrink(false).show(side, |ui| {
@@ -49,6 +51,12 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
     });
 }
 
+/// Problems, and a microphone that gives nothing. The device menus are in sight.
+fn warnings(ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command>) {
+    sound::silent_mic(ui, &snapshot.me, true);
+    problems::show(ui, &snapshot.problems, true, out);
+}
+
 /// Oneself, large and mirrored, with the buttons on the picture.
 fn preview(view: &mut View, ui: &mut Ui, space: Rect, snapshot: &Snapshot, out: &mut Vec<Command>) {
     let me = &snapshot.me;
@@ -56,7 +64,7 @@ fn preview(view: &mut View, ui: &mut Ui, space: Rect, snapshot: &Snapshot, out: 
     let rect = video::fit(space, aspect);
     let name = if view.form.name.trim().is_empty() { "You" } else { view.form.name.trim() };
     let off = me.camera_off || !me.camera_live;
-    let tile = Tile::own(name, name, me.muted, off);
+    let tile = Tile { speaking: me.sound.speaking && !me.muted, ..Tile::own(name, name, me.muted, off) };
     tile::show(ui, rect, &mut view.me, &tile);
     let side = 44.0;
     let row = Rect::from_center_size(
@@ -66,18 +74,20 @@ fn preview(view: &mut View, ui: &mut Ui, space: Rect, snapshot: &Snapshot, out: 
     let buttons =
         &mut ui.new_child(UiBuilder::new().max_rect(row).layout(Layout::left_to_right(Align::Center)));
     buttons.spacing_mut().item_spacing.x = 12.0;
-    toggles(buttons, snapshot, side, out);
+    toggles(buttons, snapshot, view.talk_key, side, out);
 }
 
 /// The two buttons that say what leaves this computer.
-pub(super) fn toggles(ui: &mut Ui, snapshot: &Snapshot, side: f32, out: &mut Vec<Command>) {
+pub(super) fn toggles(ui: &mut Ui, snapshot: &Snapshot, key: Key, side: f32, out: &mut Vec<Command>) {
     let me = &snapshot.me;
-    let (icon, label, look) = match me.muted {
-        true => (Icon::MicOff, "Unmute (M)", Look::Off),
-        false => (Icon::Mic, "Mute (M)", Look::Plain),
+    let (icon, look) = match (me.sound.mute_button, me.muted) {
+        (true, _) => (Icon::MicOff, Look::Off),
+        (false, true) => (Icon::MicOff, Look::Plain),
+        (false, false) if me.sound.talking => (Icon::Mic, Look::On),
+        (false, false) => (Icon::Mic, Look::Plain),
     };
-    if controls::round(ui, icon, label, look, side).clicked() {
-        out.push(Command::Mute { on: !me.muted });
+    if controls::round(ui, icon, &sound::mute_label(&me.sound, key), look, side).clicked() {
+        out.push(Command::Mute { on: !me.sound.mute_button });
     }
     let (icon, label, look) = match me.camera_off {
         true => (Icon::CameraOff, "Camera on (V)", Look::Off),
@@ -103,8 +113,12 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
     ui.add_space(2.0);
     let width = ui.available_width();
-    controls::meter(ui, snapshot.me.mic_level, snapshot.me.muted, width);
-    ui.add_space(8.0);
+    controls::meter(ui, snapshot.me.sound.level, snapshot.me.muted, width);
+    sound::tests(ui, &snapshot.me, out);
+    CollapsingHeader::new("Sound").id_salt("sound").show_unindented(ui, |ui| {
+        sound::settings(ui, &snapshot.me.sound, &mut view.talk_key, out);
+    });
+    ui.add_space(4.0);
     let entered = room.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
     let ready = !view.form.room.trim().is_empty();
     let clicked = controls::primary(ui, "Join", ready).clicked();

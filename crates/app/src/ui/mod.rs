@@ -16,6 +16,7 @@ pub mod problems;
 mod room;
 pub mod shell;
 pub mod side;
+pub mod sound;
 pub mod stage;
 pub mod theme;
 pub mod tile;
@@ -35,6 +36,8 @@ pub struct View {
     /// The fields of the lobby.
     pub form: Form,
     form_error: Option<String>,
+    /// The key of push-to-talk.
+    pub talk_key: Key,
     panel: Panel,
     /// The link that was copied last.
     copied: Option<String>,
@@ -52,6 +55,7 @@ impl View {
         Self {
             form: Form::remembered(settings),
             form_error: None,
+            talk_key: sound::talk_key(&settings.sound.talk_key),
             panel: Panel::default(),
             copied: None,
             fullscreen: false,
@@ -65,6 +69,7 @@ impl View {
     /// Draws all; returns what the user asked for, in order.
     pub fn ui(&mut self, ui: &mut Ui, snapshot: &Snapshot) -> Vec<Command> {
         let mut out = Vec::new();
+        sound::talk(ui, &snapshot.me.sound, self.talk_key, &mut out);
         self.take_pictures(ui.ctx(), snapshot);
         ui.painter().rect_filled(ui.max_rect(), 0.0, theme::GROUND);
         match &snapshot.phase {
@@ -133,7 +138,7 @@ impl View {
 /// The keys that work before the call and in it.
 fn own_keys(ui: &Ui, snapshot: &Snapshot, out: &mut Vec<Command>) {
     if controls::pressed(ui, Key::M) {
-        out.push(Command::Mute { on: !snapshot.me.muted });
+        out.push(Command::Mute { on: !snapshot.me.sound.mute_button });
     }
     if controls::pressed(ui, Key::V) {
         out.push(Command::CameraOff { on: !snapshot.me.camera_off });

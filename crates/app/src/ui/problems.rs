@@ -22,30 +22,47 @@ pub fn show(
 ) -> Option<Wish> {
     let mut wish = None;
     for problem in problems {
-        let frame = eframe::egui::Frame::new()
-            .fill(theme::CARD)
-            .stroke(Stroke::new(1.0, theme::WARNING.gamma_multiply(0.45)))
-            .corner_radius(CornerRadius::same(theme::ROUNDING))
-            .inner_margin(Margin::symmetric(12, 6));
-        frame.show(ui, |ui| {
-            ui.horizontal(|ui| {
-                let (rect, _) = ui.allocate_exact_size(vec2(18.0, 18.0), Sense::hover());
-                icons::paint(ui.painter(), Icon::Warning, rect, theme::WARNING, theme::CARD);
-                controls::from_right(ui, |ui| {
-                    if controls::bare(ui, Icon::Close, "Dismiss").clicked() {
-                        out.push(Command::Dismiss { problem: problem.id });
-                    }
-                    wish = wish.or(action(ui, problem.about, devices_at_hand, out));
-                    ui.with_layout(Layout::top_down(Align::Min), |ui| {
-                        ui.spacing_mut().item_spacing.y = 1.0;
-                        ui.label(RichText::new(title(problem.about)).size(theme::SMALL).color(theme::FAINT));
-                        ui.add(Label::new(RichText::new(&problem.text).size(14.0)).wrap());
-                    });
-                });
-            });
+        let asked = card(ui, title(problem.about), &problem.text, |ui| {
+            if controls::bare(ui, Icon::Close, "Dismiss").clicked() {
+                out.push(Command::Dismiss { problem: problem.id });
+            }
+            action(ui, problem.about, devices_at_hand, out)
         });
+        wish = wish.or(asked);
     }
     wish
+}
+
+/// One line with a warning, and its buttons at the right.
+pub fn card<R>(ui: &mut Ui, title: &str, text: &str, buttons: impl FnOnce(&mut Ui) -> R) -> R {
+    let frame = eframe::egui::Frame::new()
+        .fill(theme::CARD)
+        .stroke(Stroke::new(1.0, theme::WARNING.gamma_multiply(0.45)))
+        .corner_radius(CornerRadius::same(theme::ROUNDING))
+        .inner_margin(Margin::symmetric(12, 6));
+    let inside = |ui: &mut Ui| {
+        let (rect, _) = ui.allocate_exact_size(vec2(18.0, 18.0), Sense::hover());
+        icons::paint(ui.painter(), Icon::Warning, rect, theme::WARNING, theme::CARD);
+        controls::from_right(ui, |ui| {
+            let asked = buttons(ui);
+            ui.with_layout(Layout::top_down(Align::Min), |ui| {
+                ui.spacing_mut().item_spacing.y = 1.0;
+                ui.label(RichText::new(title).size(theme::SMALL).color(theme::FAINT));
+                ui.add(Label::new(RichText::new(text).size(14.0)).wrap());
+            });
+            asked
+        })
+    };
+    frame.show(ui, |ui| ui.horizontal(inside).inner).inner
+}
+
+/// The button that opens the device menus, where they are not at hand.
+pub fn choose_another(ui: &mut Ui, devices_at_hand: bool) -> Option<Wish> {
+    (!devices_at_hand && ui.add(small("Choose another")).clicked()).then_some(Wish::Devices)
+}
+
+fn small(text: &str) -> Button<'_> {
+    Button::new(RichText::new(text).size(theme::SMALL)).min_size(vec2(0.0, 28.0))
 }
 
 /// What a problem is about, in a word.
@@ -62,12 +79,8 @@ fn title(about: About) -> &'static str {
 }
 
 fn action(ui: &mut Ui, about: About, devices_at_hand: bool, out: &mut Vec<Command>) -> Option<Wish> {
-    let small = |text: &str| Button::new(RichText::new(text).size(theme::SMALL)).min_size(vec2(0.0, 28.0));
     match about {
-        About::Camera | About::Mic | About::Speaker => {
-            let asked = !devices_at_hand && ui.add(small("Choose another")).clicked();
-            asked.then_some(Wish::Devices)
-        }
+        About::Camera | About::Mic | About::Speaker => choose_another(ui, devices_at_hand),
         About::Connection => {
             if ui.add(small("Try again")).clicked() {
                 out.push(Command::RestartIce);

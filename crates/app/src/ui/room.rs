@@ -4,7 +4,8 @@ use super::controls::{self, Look};
 use super::icons::Icon;
 use super::mark::{self, State};
 use super::overlay;
-use super::side::Side;
+use super::side::{Choices, Side};
+use super::sound;
 use super::tile::{self, Tile};
 use super::{View, lobby, problems, stage, theme};
 use call::{Command, Phase, Snapshot};
@@ -39,7 +40,8 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
         stage = rest.with_max_x(rest.right() - 12.0);
     }
     if stage.width() > 60.0 {
-        people(view, ui, stage, snapshot);
+        people(view, ui, stage, snapshot, out);
+        sound::muted_talk(ui, stage, &snapshot.me.sound, view.talk_key);
         if view.statistics {
             view.statistics = overlay::show(ui, stage, &snapshot.participants);
         }
@@ -80,7 +82,7 @@ fn buttons(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, height: f32, out: 
     let row = Rect::from_center_size(ui.max_rect().center(), vec2(width, side));
     let row = &mut ui.new_child(UiBuilder::new().max_rect(row).layout(Layout::left_to_right(Align::Center)));
     row.spacing_mut().item_spacing.x = gap;
-    lobby::toggles(row, snapshot, side, out);
+    lobby::toggles(row, snapshot, view.talk_key, side, out);
     let open = |side| if view.panel.side == side { Look::On } else { Look::Plain };
     let (devices, chat) = (open(Side::Devices), open(Side::Chat));
     if controls::round(row, Icon::Devices, "Devices (D)", devices, side).clicked() {
@@ -110,11 +112,12 @@ fn panel(view: &mut View, ui: &mut Ui, rect: Rect, snapshot: &Snapshot, out: &mu
     ui.painter().rect_filled(rect, f32::from(theme::ROUNDING), theme::CARD);
     let inside =
         &mut ui.new_child(UiBuilder::new().max_rect(rect.shrink(14.0)).layout(Layout::top_down(Align::Min)));
-    view.panel.show(inside, snapshot, &mut view.statistics, out);
+    let choices = Choices { statistics: &mut view.statistics, talk_key: &mut view.talk_key };
+    view.panel.show(inside, snapshot, choices, out);
 }
 
 /// The others in their grid, oneself over it in the corner.
-fn people(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot) {
+fn people(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot, out: &mut Vec<Command>) {
     if snapshot.participants.is_empty() {
         nobody(view, ui, stage, snapshot);
     }
@@ -122,24 +125,29 @@ fn people(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot) {
     let places = stage::grid(stage, snapshot.participants.len());
     for (them, place) in snapshot.participants.iter().zip(places) {
         let Some(picture) = view.others.get_mut(&them.id.0) else { continue };
+        let voice = snapshot.voice(&them.id);
         let tile = Tile {
             name: &them.name,
             person: &them.name,
             muted: them.muted,
             camera_off: them.camera_off,
             mirrored: false,
+            speaking: voice.speaking && !them.muted,
+            volume: voice.volume,
             state: State::of(them, server_away),
             quality: them.quality.map(|quality| (quality, them.reason)),
             note: mark::note(them, snapshot.me.limit),
         };
         let rect = picture.fit(place);
-        tile::show(ui, rect, picture, &tile);
+        let response = tile::show(ui, rect, picture, &tile);
+        sound::tile_menu(&response.interact(Sense::click()), them, voice.volume, out);
     }
     let me = &snapshot.me;
     let aspect = view.me.size().map_or(16.0 / 9.0, |(width, height)| width as f32 / height as f32);
     let corner = stage::corner(stage, aspect);
     let off = me.camera_off || !me.camera_live;
-    let tile = Tile::own("You", &me.name, me.muted, off);
+    let speaking = me.sound.speaking && !me.muted;
+    let tile = Tile { speaking, ..Tile::own("You", &me.name, me.muted, off) };
     // A rim sets it off from the picture that it lies on.
     ui.painter().rect_filled(corner.expand(2.0), f32::from(theme::ROUNDING) + 2.0, theme::GROUND);
     tile::show(ui, corner, &mut view.me, &tile);
@@ -194,7 +202,9 @@ fn notices(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot, out: 
         });
     }
     let at_hand = view.panel.side == Side::Devices;
-    if let Some(problems::Wish::Devices) = problems::show(inside, &snapshot.problems, at_hand, out) {
+    let silent = sound::silent_mic(inside, &snapshot.me, at_hand);
+    let wish = problems::show(inside, &snapshot.problems, at_hand, out).or(silent);
+    if let Some(problems::Wish::Devices) = wish {
         view.panel.side = Side::Devices;
     }
 }

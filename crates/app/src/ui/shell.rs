@@ -40,6 +40,10 @@ fn config(settings: &Settings) -> Config {
         camera: settings.camera.clone(),
         mic: settings.mic.clone(),
         speaker: settings.speaker.clone(),
+        push_to_talk: settings.sound.push_to_talk,
+        chimes: settings.sound.chimes,
+        volumes: settings.sound.volumes.clone(),
+        processing: settings.sound.processing,
         ..Config::default()
     }
 }
@@ -58,6 +62,8 @@ struct Shell {
     /// Waits for the server inside: room and name.
     waiting: Option<(String, String)>,
     troubles: Troubles,
+    /// Settings changed by hand, which is not done yet.
+    unsaved: bool,
 }
 
 impl Shell {
@@ -84,6 +90,7 @@ impl Shell {
             links: None,
             waiting: None,
             troubles: Troubles::default(),
+            unsaved: false,
         };
         if let Some(Start { server, room, name, .. }) = start {
             shell.view.form.room.clone_from(&room);
@@ -138,12 +145,40 @@ impl Shell {
                 self.remember(|settings| settings.speaker = sink.clone());
                 self.command(Command::Speaker { sink });
             }
+            Command::Processing { processing } => {
+                self.remember(|settings| settings.sound.processing = processing);
+                self.command(command);
+            }
+            Command::PushToTalk { on } => {
+                self.remember(|settings| settings.sound.push_to_talk = on);
+                self.command(command);
+            }
+            Command::Chimes { on } => {
+                self.remember(|settings| settings.sound.chimes = on);
+                self.command(command);
+            }
+            Command::Volume { ref participant, volume } => {
+                let snapshot = self.snapshot.borrow();
+                if let Some(them) = snapshot.participants.iter().find(|them| them.id == *participant) {
+                    self.settings.sound.set_volume(&them.name, volume);
+                    self.unsaved = true;
+                }
+                drop(snapshot);
+                self.command(command);
+            }
             Command::Dismiss { problem } => {
                 if !self.troubles.dismiss(problem) {
                     self.command(Command::Dismiss { problem });
                 }
             }
-            Command::Mute { .. } | Command::CameraOff { .. } | Command::Chat { .. } | Command::RestartIce => {
+            Command::Mute { .. }
+            | Command::CameraOff { .. }
+            | Command::Talk { .. }
+            | Command::SpeakerTest
+            | Command::EchoTest
+            | Command::StopTest
+            | Command::Chat { .. }
+            | Command::RestartIce => {
                 self.command(command);
             }
         }
@@ -176,6 +211,19 @@ impl Shell {
         }
     }
 
+    /// What a hand still drags is written when it lets go.
+    fn save_what_was_chosen(&mut self, ui: &Ui) {
+        let key = self.view.talk_key.name();
+        if self.settings.sound.talk_key != key {
+            self.settings.sound.talk_key = key.to_owned();
+            self.unsaved = true;
+        }
+        if self.unsaved && !ui.input(|input| input.pointer.any_down()) {
+            self.unsaved = false;
+            self.remember(|_| {});
+        }
+    }
+
     fn take_news(&mut self) {
         while let Some(news) = self.errands.news() {
             match news {
@@ -196,8 +244,12 @@ impl Shell {
 }
 
 impl eframe::App for Shell {
-    fn logic(&mut self, _ctx: &egui::Context, _frame: &mut eframe::Frame) {
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
         self.take_news();
+        // A window that is hidden is not drawn, and would not see that the key was let go.
+        if !ctx.input(|input| input.focused) && self.snapshot.borrow().me.sound.talking {
+            self.command(Command::Talk { on: false });
+        }
     }
 
     fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
@@ -205,6 +257,7 @@ impl eframe::App for Shell {
         for command in self.view.ui(ui, &snapshot) {
             self.carry_out(command);
         }
+        self.save_what_was_chosen(ui);
         let full =
             ui.input(|input| input.viewport().fullscreen.or(input.viewport().maximized).unwrap_or(false));
         if !full {

@@ -2,9 +2,10 @@
 
 use super::controls;
 use super::icons::Icon;
+use super::sound;
 use super::theme;
 use call::{ChatLine, Command, Snapshot};
-use eframe::egui::{Label, RichText, ScrollArea, TextEdit, Ui};
+use eframe::egui::{Key, Label, RichText, ScrollArea, TextEdit, Ui};
 
 /// Which one is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,14 @@ pub enum Side {
     Chat,
     /// Cameras, microphones, speakers.
     Devices,
+}
+
+/// What is chosen here and kept by the window.
+pub struct Choices<'a> {
+    /// Whether the overlay of figures is shown.
+    pub statistics: &'a mut bool,
+    /// The key of push-to-talk.
+    pub talk_key: &'a mut Key,
 }
 
 /// What the panel keeps while the window lives.
@@ -42,7 +51,7 @@ impl Panel {
     }
 
     /// Draws what is open.
-    pub fn show(&mut self, ui: &mut Ui, snapshot: &Snapshot, statistics: &mut bool, out: &mut Vec<Command>) {
+    pub fn show(&mut self, ui: &mut Ui, snapshot: &Snapshot, choices: Choices<'_>, out: &mut Vec<Command>) {
         let title = match self.side {
             Side::Closed => return,
             Side::Chat => "Chat",
@@ -61,9 +70,7 @@ impl Panel {
             Side::Closed => {}
             Side::Chat => self.chat(ui, &snapshot.chat, out),
             Side::Devices => {
-                ScrollArea::vertical()
-                    .auto_shrink(false)
-                    .show(ui, |ui| devices(ui, snapshot, statistics, out));
+                ScrollArea::vertical().auto_shrink(false).show(ui, |ui| devices(ui, snapshot, choices, out));
             }
         }
     }
@@ -114,11 +121,17 @@ impl Panel {
     }
 }
 
-fn devices(ui: &mut Ui, snapshot: &Snapshot, statistics: &mut bool, out: &mut Vec<Command>) {
+fn devices(ui: &mut Ui, snapshot: &Snapshot, choices: Choices<'_>, out: &mut Vec<Command>) {
+    // Beside the controls, not over them, is where the scroll bar goes.
+    ui.set_max_width(ui.available_width() - 8.0);
     controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
     ui.add_space(8.0);
     let width = ui.available_width();
-    controls::meter(ui, snapshot.me.mic_level, snapshot.me.muted, width);
-    ui.add_space(8.0);
-    ui.checkbox(statistics, "Show statistics (S)");
+    controls::meter(ui, snapshot.me.sound.level, snapshot.me.muted, width);
+    sound::tests(ui, &snapshot.me, out);
+    sound::volumes(ui, snapshot, out);
+    controls::caption(ui, "Sound");
+    sound::settings(ui, &snapshot.me.sound, choices.talk_key, out);
+    controls::caption(ui, "Window");
+    ui.checkbox(choices.statistics, "Show statistics (S)");
 }

@@ -6,7 +6,10 @@ use super::theme;
 use super::video::Picture;
 use call::{Quality, Reason};
 use eframe::egui::accesskit::Role;
-use eframe::egui::{Align2, Color32, FontId, Painter, Pos2, Rect, Sense, Ui, Vec2, WidgetInfo, pos2, vec2};
+use eframe::egui::{
+    Align2, Color32, FontId, Painter, Pos2, Rect, Response, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+    pos2, vec2,
+};
 
 /// What a tile tells beside the picture.
 pub struct Tile<'a> {
@@ -20,6 +23,10 @@ pub struct Tile<'a> {
     pub camera_off: bool,
     /// Shown as in a mirror.
     pub mirrored: bool,
+    /// They speak.
+    pub speaking: bool,
+    /// How loud they are heard; 1 is as they come.
+    pub volume: f32,
     /// What is wrong with the connection, when something is.
     pub state: Option<State>,
     /// How good the connection is, for the mark.
@@ -31,12 +38,23 @@ pub struct Tile<'a> {
 impl<'a> Tile<'a> {
     /// Oneself, as in a mirror.
     pub fn own(name: &'a str, person: &'a str, muted: bool, camera_off: bool) -> Self {
-        Self { name, person, muted, camera_off, mirrored: true, state: None, quality: None, note: None }
+        Self {
+            name,
+            person,
+            muted,
+            camera_off,
+            mirrored: true,
+            speaking: false,
+            volume: 1.0,
+            state: None,
+            quality: None,
+            note: None,
+        }
     }
 }
 
 /// Draws a tile into a rectangle that has been given to it.
-pub fn show(ui: &mut Ui, rect: Rect, picture: &mut Picture, tile: &Tile<'_>) {
+pub fn show(ui: &mut Ui, rect: Rect, picture: &mut Picture, tile: &Tile<'_>) -> Response {
     let response = ui.interact(
         rect,
         ui.scope_id().with(("tile", tile.name, rect.min.x as i32, rect.min.y as i32)),
@@ -50,6 +68,10 @@ pub fn show(ui: &mut Ui, rect: Rect, picture: &mut Picture, tile: &Tile<'_>) {
     match picture.size() {
         Some(_) => picture.paint(&painter, rect, theme::ROUNDING, tile.mirrored),
         None => placeholder(&painter, rect, tile),
+    }
+    if tile.speaking {
+        let line = Stroke::new(3.0, theme::ACCENT);
+        painter.rect_stroke(rect, f32::from(theme::ROUNDING), line, StrokeKind::Inside);
     }
     name(&painter, rect, tile);
     let mut at = rect.left_top() + vec2(10.0, 10.0);
@@ -65,21 +87,30 @@ pub fn show(ui: &mut Ui, rect: Rect, picture: &mut Picture, tile: &Tile<'_>) {
         let place = Align2::RIGHT_TOP.anchor_size(rect.right_top() + vec2(-10.0, 10.0), mark::SIZE);
         mark::show(ui, place, tile.name, quality, reason);
     }
+    response
 }
 
 /// The tile in words, for those who cannot see it.
 fn describe(tile: &Tile<'_>) -> String {
     let mut text = tile.name.to_owned();
-    for (holds, words) in [(tile.muted, ", muted"), (tile.camera_off, ", camera off")] {
-        if holds {
-            text.push_str(words);
-        }
+    let states = [(tile.muted, ", muted"), (tile.camera_off, ", camera off"), (tile.speaking, ", speaking")];
+    for (_, words) in states.into_iter().filter(|(holds, _)| *holds) {
+        text.push_str(words);
+    }
+    if let Some(volume) = volume(tile) {
+        text.push_str(", volume ");
+        text.push_str(&volume);
     }
     for more in tile.state.iter().map(|state| state.text.as_str()).chain(tile.note) {
         text.push_str(", ");
         text.push_str(more);
     }
     text
+}
+
+/// When it is not as they come.
+fn volume(tile: &Tile<'_>) -> Option<String> {
+    (tile.volume != 1.0).then(|| format!("{:.0} %", tile.volume * 100.0))
 }
 
 fn placeholder(painter: &Painter, rect: Rect, tile: &Tile<'_>) {
@@ -96,7 +127,10 @@ fn name(painter: &Painter, rect: Rect, tile: &Tile<'_>) {
     let inset = if small { 6.0 } else { 10.0 };
     let at = pos2(rect.left() + inset, rect.bottom() - inset);
     let icon = tile.muted.then_some(Icon::MicOff);
-    let text = shorten(tile.name, rect.width());
+    let mut text = shorten(tile.name, rect.width());
+    if let Some(volume) = volume(tile) {
+        text = format!("{text}, {volume}");
+    }
     pill(painter, at, Align2::LEFT_BOTTOM, &text, theme::TEXT, icon, f32::INFINITY);
 }
 

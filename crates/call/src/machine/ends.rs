@@ -1,4 +1,5 @@
-//! The buttons and our own devices. A device may come, fail, go and be switched; only the buttons mute.
+//! The camera's button and our own devices. A device may come, fail, go and be switched; only the buttons
+//! mute (the microphone's is in [`super::sound`]).
 
 use super::{Effect, EndReport, Machine};
 use crate::event::Event;
@@ -6,16 +7,6 @@ use crate::snapshot::About;
 use media::{CameraUse, MicUse, SpeakerUse};
 
 impl Machine {
-    pub(super) fn mute(&mut self, on: bool) {
-        if self.snapshot.me.muted == on {
-            return;
-        }
-        self.snapshot.me.muted = on;
-        self.effect(Effect::SetMuted(on));
-        self.emit(Event::Muted { on });
-        self.announce();
-    }
-
     pub(super) fn camera_off(&mut self, on: bool) {
         if self.snapshot.me.camera_off == on {
             return;

@@ -3,12 +3,14 @@
 //! Everything that happens comes in by this one door: what the user asks, what the server says, what the
 //! connections and the devices report, and the passing of time. What comes out is a list of effects for
 //! [`crate::wiring`] to carry out, and the [`Snapshot`] to draw. The rules of mute live here, in one place:
-//! the buttons are two booleans that only [`Command::Mute`] and [`Command::CameraOff`] change.
+//! the camera's button is a boolean that only [`Command::CameraOff`] changes, and our voice passes a gate
+//! ([`sound`]) that only [`Command::Mute`], push-to-talk and the echo test move.
 
 mod ends;
 mod marks;
 mod path;
 mod room;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -18,9 +20,11 @@ use crate::event::Event;
 use crate::quality::Reason;
 use crate::snapshot::{About, Devices, Participant, Phase, Problem, Snapshot};
 use crate::stats::Stats;
+use media::audio::{Chime, Processing, Rehearsal, Rehearse};
 use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
 use signaling::{Candidate, ClientMessage, Description, IceServer, ParticipantId, ServerMessage, Welcome};
-use std::collections::HashMap;
+use sound::Hearing;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 use watch::Watch;
 
@@ -67,6 +71,14 @@ pub(crate) enum Input {
     Stats(Vec<(PeerKey, Stats)>),
     /// How loud the microphone is.
     MicLevel(f32),
+    /// They began to speak, or ended.
+    Speaking(PeerKey, bool),
+    /// We began to speak, or ended, muted or not.
+    OwnVoice(bool),
+    /// Nothing comes from the microphone, or something does again.
+    MicSilent(bool),
+    /// How far a test of speaker or microphone is.
+    Rehearsal(Rehearsal),
     /// This computer has other addresses than before; none of those when `all_gone`.
     AddressesChanged { all_gone: bool },
     /// Time passed.
@@ -148,6 +160,14 @@ pub(crate) enum Effect {
     UseMic(MicUse),
     /// Switch an end.
     UseSpeaker(SpeakerUse),
+    /// Do this to our voice.
+    SetProcessing(Processing),
+    /// Play them so loud.
+    SetVolume(PeerKey, f32),
+    /// Play a short sound to ourselves.
+    Ring(Chime),
+    /// Try speaker or microphone.
+    Rehearse(Rehearse),
     /// Tell whoever listens.
     Emit(Event),
 }
@@ -212,6 +232,14 @@ struct Opened {
     camera_fell_back: bool,
 }
 
+/// The last wish to join.
+#[derive(Debug, Default)]
+struct Attempt {
+    /// Counts them.
+    count: u64,
+    clicked: Option<Instant>,
+}
+
 /// The state of a call.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -222,20 +250,19 @@ pub(crate) struct Machine {
     ice_servers: Vec<IceServer>,
     /// What a room's link begins with.
     server: String,
-    join_clicked: Option<Instant>,
-    /// Counts the joins.
-    attempt: u64,
+    attempt: Attempt,
     /// When the server was back after an outage.
     server_back: Option<Instant>,
     /// What the others were last told of us.
     announced: Option<(bool, bool)>,
     opened: Opened,
+    hearing: Hearing,
     effects: Vec<Effect>,
 }
 
 impl Machine {
-    /// A call in no room, its ends being opened.
-    pub(crate) fn new(snapshot: Snapshot) -> Self {
+    /// A call in no room, its ends being opened. `volumes` says how loud people are to be heard, by name.
+    pub(crate) fn new(snapshot: Snapshot, volumes: BTreeMap<String, f32>) -> Self {
         Self {
             snapshot,
             peers: HashMap::new(),
@@ -243,11 +270,11 @@ impl Machine {
             next_problem: 1,
             ice_servers: Vec::new(),
             server: String::new(),
-            join_clicked: None,
-            attempt: 0,
+            attempt: Attempt::default(),
             server_back: None,
             announced: None,
             opened: Opened::default(),
+            hearing: Hearing::new(volumes),
             effects: Vec::new(),
         }
     }
@@ -261,7 +288,9 @@ impl Machine {
     pub(crate) fn on(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         match input {
             Input::Command(command) => self.on_command(command, now),
-            Input::FromServer { attempt, report } if attempt == self.attempt => return self.on(*report, now),
+            Input::FromServer { attempt, report } if attempt == self.attempt.count => {
+                return self.on(*report, now);
+            }
             Input::FromServer { .. } => {}
             Input::Welcome(welcome) => self.on_welcome(welcome, now),
             Input::Message(message) => self.on_message(message, now),
@@ -279,7 +308,11 @@ impl Machine {
             Input::Devices(devices) => self.snapshot.devices = devices,
             Input::Stats(all) => self.on_stats(all, now),
             Input::AddressesChanged { all_gone } => self.on_addresses_changed(all_gone, now),
-            Input::MicLevel(level) => self.snapshot.me.mic_level = level,
+            Input::MicLevel(level) => self.snapshot.me.sound.level = level,
+            Input::Speaking(key, on) => self.on_speaking(key, on),
+            Input::OwnVoice(on) => self.on_own_voice(on, now),
+            Input::MicSilent(on) => self.on_mic_silent(on, now),
+            Input::Rehearsal(step) => self.on_rehearsal(step, now),
             Input::Tick => self.on_tick(now),
         }
         std::mem::take(&mut self.effects)
@@ -288,12 +321,23 @@ impl Machine {
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Join { server, room, name } => self.join(server, room, name, now),
-            Command::Leave => self.leave("bye"),
-            Command::Mute { on } => self.mute(on),
+            Command::Leave => {
+                self.leave("bye");
+                self.move_gate(now);
+            }
+            Command::Mute { on } => self.mute(on, now),
+            Command::PushToTalk { on } => self.push_to_talk(on, now),
+            Command::Talk { on } => self.talk(on, now),
             Command::CameraOff { on } => self.camera_off(on),
             Command::Camera { source } => self.use_camera(source),
             Command::Mic { source } => self.use_mic(source),
             Command::Speaker { sink } => self.use_speaker(sink),
+            Command::Processing { processing } => self.use_processing(processing),
+            Command::Volume { participant, volume } => self.set_volume(participant, volume),
+            Command::Chimes { on } => self.snapshot.me.sound.chimes = on,
+            Command::SpeakerTest => self.speaker_test(),
+            Command::EchoTest => self.echo_test(now),
+            Command::StopTest => self.stop_test(now),
             Command::Chat { text } => self.chat(text),
             Command::RestartIce => self.restart_all(now),
             Command::Dismiss { problem } => self.snapshot.problems.retain(|p| p.id != problem),
@@ -338,7 +382,7 @@ impl Machine {
     }
 
     fn since_click(&self, now: Instant) -> u64 {
-        let waited = self.join_clicked.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let waited = self.attempt.clicked.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         waited.as_millis().try_into().unwrap_or(u64::MAX)
     }
 }

@@ -4,6 +4,7 @@ use super::{Effect, Machine, OpenPeer, PeerKey, Peering};
 use crate::event::Event;
 use crate::snapshot::{About, ChatLine, Connection, Participant, Phase, Snapshot};
 use media::Slot;
+use media::audio::Chime;
 use signaling::{ClientMessage, ErrorCode, ParticipantId, ParticipantInfo, ServerMessage, Welcome};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,17 +14,18 @@ impl Machine {
         if self.snapshot.phase != Phase::Lobby {
             self.leave("another room");
         }
+        self.stop_test(now);
         self.resolve(About::Server);
         self.resolve(About::Connection);
         self.server = server.trim_end_matches('/').to_owned();
-        self.join_clicked = Some(now);
+        self.attempt.clicked = Some(now);
         self.snapshot.chat.clear();
         self.snapshot.me.name.clone_from(&name);
         self.snapshot.phase = Phase::Joining { room: room.clone() };
         let (audio, video) = self.ours();
         self.announced = Some((audio, video));
-        self.attempt += 1;
-        let attempt = self.attempt;
+        self.attempt.count += 1;
+        let attempt = self.attempt.count;
         self.effect(Effect::Connect { attempt, server, room, name, audio, video });
     }
 
@@ -46,6 +48,7 @@ impl Machine {
             self.effect(Effect::ClosePeer(key));
         }
         self.snapshot.participants.clear();
+        self.snapshot.voices.clear();
     }
 
     /// We are in: new to the room, or back in our place after the server was lost.
@@ -72,7 +75,8 @@ impl Machine {
         for key in known.into_iter().filter(|key| self.peers.contains_key(key)).collect::<Vec<_>>() {
             self.effect(Effect::RepeatOffer(key));
         }
-        // The buttons may have been pressed while the hello was on its way.
+        // The buttons may have been pressed while the hello was on its way, and a test begun.
+        self.move_gate(now);
         let ours = self.ours();
         self.announced = Some(ours);
         self.effect(Effect::Announce { audio: ours.0, video: ours.1 });
@@ -121,9 +125,14 @@ impl Machine {
             ServerMessage::Joined { participant } => {
                 if self.in_room() && self.participant(&participant.id).is_none() {
                     self.meet(participant, false, now);
+                    self.chime(Chime::Join);
                 }
             }
-            ServerMessage::Left { id, reason } => self.part(&id, reason.as_str()),
+            ServerMessage::Left { id, reason } => {
+                if self.part(&id, reason.as_str()) {
+                    self.chime(Chime::Leave);
+                }
+            }
             ServerMessage::Away { id } => self.set_away(&id, true),
             ServerMessage::Back { id } => {
                 self.set_away(&id, false);
@@ -164,7 +173,7 @@ impl Machine {
         });
         self.snapshot.participants.push(Participant {
             id: info.id.clone(),
-            name: info.name,
+            name: info.name.clone(),
             muted: !info.audio,
             camera_off: !info.video,
             away: info.away,
@@ -177,10 +186,13 @@ impl Machine {
             history: Arc::default(),
         });
         let ice_servers = self.ice_servers.clone();
-        self.effect(Effect::OpenPeer(OpenPeer { key, id: info.id, polite, offer, ice_servers, view }));
+        let id = info.id.clone();
+        self.effect(Effect::OpenPeer(OpenPeer { key, id, polite, offer, ice_servers, view }));
+        self.recall_volume(key, &info.id, &info.name);
     }
 
-    fn part(&mut self, id: &ParticipantId, reason: &str) {
+    /// Whether they were here.
+    fn part(&mut self, id: &ParticipantId, reason: &str) -> bool {
         if let Some(key) = self.key_of(id) {
             let told = self.peers.remove(&key).is_some_and(|peering| peering.told);
             if told {
@@ -190,9 +202,12 @@ impl Machine {
         }
         let before = self.snapshot.participants.len();
         self.snapshot.participants.retain(|p| p.id != *id);
-        if self.snapshot.participants.len() < before {
+        self.snapshot.voices.remove(id);
+        let gone = self.snapshot.participants.len() < before;
+        if gone {
             self.emit(Event::ParticipantLeft { id: id.clone(), reason: reason.to_owned() });
         }
+        gone
     }
 
     fn set_away(&mut self, id: &ParticipantId, away: bool) {

@@ -41,7 +41,7 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new() -> Self {
         let me = Me { mic_live: true, camera_live: true, ..Me::default() };
-        let machine = Machine::new(Snapshot { me, ..Snapshot::default() });
+        let machine = Machine::new(Snapshot { me, ..Snapshot::default() }, BTreeMap::new());
         Self { machine, now: Instant::now() }
     }
 
@@ -50,7 +50,7 @@ impl Rig {
     }
 
     /// In a room with `b`, connected.
-    fn in_call() -> Self {
+    pub(super) fn in_call() -> Self {
         let mut rig = Self::new();
         rig.on(join());
         rig.on(welcome("a", &["b"], false));
@@ -58,7 +58,7 @@ impl Rig {
         rig
     }
 
-    fn after(&mut self, seconds: u64) -> Vec<Effect> {
+    pub(super) fn after(&mut self, seconds: u64) -> Vec<Effect> {
         self.now += Duration::from_secs(seconds);
         self.on(Input::Tick)
     }

@@ -91,7 +91,8 @@ impl Wiring {
             Box::new(move |packet| audio_fanout.audio(&packet)),
             Box::new(reporter(&inputs, translate::audio_event)),
         );
-        audio.set_muted(config.muted);
+        audio.set_processing(config.processing);
+        audio.set_muted(config.starts_muted());
         audio.use_mic(config.mic.clone());
         audio.use_speaker(config.speaker.clone());
         Self {
@@ -102,7 +103,7 @@ impl Wiring {
             legs: HashMap::new(),
             client: None,
             goodbyes: JoinSet::new(),
-            muted: config.muted,
+            muted: config.starts_muted(),
             camera_off: config.camera_off,
             encoding: false,
             allocation: Allocation::new(),
@@ -176,6 +177,10 @@ impl Wiring {
             Effect::UseCamera(source) => self.camera.use_source(source),
             Effect::UseMic(source) => self.audio.use_mic(source),
             Effect::UseSpeaker(sink) => self.audio.use_speaker(sink),
+            Effect::SetProcessing(processing) => self.audio.set_processing(processing),
+            Effect::SetVolume(key, volume) => self.audio.set_volume(key, volume),
+            Effect::Ring(chime) => self.audio.ring(chime),
+            Effect::Rehearse(what) => self.audio.rehearse(what),
             Effect::Emit(event) => self.emit(event),
         }
     }

@@ -80,6 +80,10 @@ pub(super) fn audio_event(event: AudioEvent) -> Input {
             EndReport::SpeakerFailed { why: error.to_string() }
         }
         AudioEvent::FirstSound { remote } => return Input::FirstSound(remote),
+        AudioEvent::Speaking { remote, on } => return Input::Speaking(remote, on),
+        AudioEvent::OwnVoice { on } => return Input::OwnVoice(on),
+        AudioEvent::MicSilent { on } => return Input::MicSilent(on),
+        AudioEvent::Rehearsal(step) => return Input::Rehearsal(step),
     })
 }
 

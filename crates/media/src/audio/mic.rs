@@ -8,6 +8,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use super::AudioEvent;
+use super::booth::Booth;
 use super::cleaner::Cleaner;
 use super::ends::{MicSource, Tone};
 use super::measure::rms;
@@ -141,6 +142,13 @@ impl Mic {
         self.end.choose(choice, now);
     }
 
+    /// For those who play: the encoder is to expect music.
+    pub(crate) fn set_music(&mut self, music: bool) {
+        if let Err(error) = self.encoder.set_music(music) {
+            tracing::warn!(%error, "the encoder goes on as it was");
+        }
+    }
+
     /// Follows the network from the next packet on.
     pub(crate) fn set_uplink(&mut self, uplink: AudioUplink) {
         self.packet = if uplink.long { LONG_PACKET } else { PACKET };
@@ -151,9 +159,16 @@ impl Mic {
     }
 
     /// Takes in what was captured, cleans it and sends what is full.
-    pub(crate) fn run(&mut self, cleaner: &mut Cleaner, now: Instant, tell: &dyn Fn(AudioEvent)) {
+    pub(crate) fn run(
+        &mut self,
+        cleaner: &mut Cleaner,
+        booth: &mut Booth,
+        now: Instant,
+        tell: &dyn Fn(AudioEvent),
+    ) {
         if let Some(change) = self.end.poll(now) {
             self.source_changed();
+            booth.mic_changed(now);
             tell(event(change));
         }
         self.fresh.clear();
@@ -164,9 +179,10 @@ impl Mic {
         };
         let cleaner = source.hears_a_room().then_some(cleaner);
         match source.read(now, &mut self.fresh) {
-            Ok(lost) => self.take(cleaner, now, lost),
+            Ok(lost) => self.take(cleaner, booth, now, lost),
             Err(error) => {
                 self.source_changed();
+                booth.mic_changed(now);
                 if let Some(change) = self.end.lost(error, now) {
                     tell(event(change));
                 }
@@ -193,12 +209,13 @@ impl Mic {
     }
 
     /// What has just been read is in `fresh`, and `lost` samples before it were not.
-    fn take(&mut self, mut cleaner: Option<&mut Cleaner>, now: Instant, lost: usize) {
+    fn take(&mut self, mut cleaner: Option<&mut Cleaner>, booth: &mut Booth, now: Instant, lost: usize) {
         let open = self.obey_gate(cleaner.as_ref().map_or(0, |cleaner| cleaner.delay()));
         if self.fresh.is_empty() {
             return;
         }
         self.set_level(rms(&self.fresh));
+        booth.hear_raw(&self.fresh, now);
         let length = Duration::from_secs_f64(self.fresh.len() as f64 / f64::from(RATE));
         let gap = match self.last {
             Some((at, false)) => {
@@ -217,6 +234,7 @@ impl Mic {
             cleaner.heard(&self.fresh, &mut self.cleaned);
             std::mem::swap(&mut self.fresh, &mut self.cleaned);
         }
+        booth.hear(&self.fresh);
         let held = self.hold.min(self.fresh.len());
         if !open || held > 0 {
             let dropped = if open { held } else { self.fresh.len() };

@@ -6,6 +6,9 @@
 //! captured, when the speaker took something, and by each command. Opening and closing devices, which can
 //! block, happens on short-lived threads "microphone opener", "speaker closer" and so on.
 
+mod attention;
+mod booth;
+mod chime;
 pub mod cleaner;
 mod cpal;
 mod device;
@@ -18,6 +21,7 @@ mod mix;
 mod opener;
 mod playout;
 mod processing;
+mod rehearsal;
 mod remote;
 mod resample;
 mod residue;
@@ -33,11 +37,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use chime::Chime;
 pub use mic::{AudioPacket, AudioUplink};
 pub use processing::{Noise, Processing};
+pub use rehearsal::{Rehearsal, Rehearse};
 pub use remote::{AudioInStats, AudioInlet};
 
 use crate::ends::{DeviceError, DeviceInfo, MicUse, SpeakerUse};
+use booth::Booth;
 use cleaner::Cleaner;
 use mic::{Gate, Mic, Sink};
 use playout::Playout;
@@ -108,6 +115,25 @@ pub enum AudioEvent {
         /// The id given to [`Audio::add_remote`].
         remote: u64,
     },
+    /// A remote began to speak, or ended.
+    Speaking {
+        /// The id given to [`Audio::add_remote`].
+        remote: u64,
+        /// Whether they speak.
+        on: bool,
+    },
+    /// Whoever sits before the microphone began to speak, or ended, muted or not.
+    OwnVoice {
+        /// Whether they speak.
+        on: bool,
+    },
+    /// The microphone has given nothing for some seconds, not even noise; or it does again.
+    MicSilent {
+        /// Whether it is silent.
+        on: bool,
+    },
+    /// How far a test of speaker or microphone is.
+    Rehearsal(Rehearsal),
 }
 
 /// What the handle asks of the thread.
@@ -117,6 +143,9 @@ struct Wishes {
     speaker: Option<SpeakerUse>,
     uplink: Option<AudioUplink>,
     processing: Option<Processing>,
+    /// Of several at once, one is enough.
+    chime: Option<Chime>,
+    rehearse: Option<Rehearse>,
     /// One for each call of `add_remote` since the thread last looked, which is at once.
     remotes: Vec<Outlet>,
     stop: bool,
@@ -201,6 +230,19 @@ impl Audio {
         self.wake();
     }
 
+    /// Plays a short sound on the speaker; nobody else gets it. Never blocks.
+    pub fn ring(&self, chime: Chime) {
+        self.desk.wishes().chime = Some(chime);
+        self.wake();
+    }
+
+    /// Tries speaker or microphone; nobody else gets anything of it. How far it is comes as
+    /// [`AudioEvent::Rehearsal`]. Never blocks, the latest wins.
+    pub fn rehearse(&self, what: Rehearse) {
+        self.desk.wishes().rehearse = Some(what);
+        self.wake();
+    }
+
     /// Makes a remote heard for as long as the inlet (or a clone of it) lives. An id in use is taken over.
     pub fn add_remote(&self, id: u64) -> AudioInlet {
         let (inlet, outlet, shared) = inlet(id);
@@ -211,6 +253,15 @@ impl Audio {
         self.desk.wishes().remotes.push(outlet);
         self.wake();
         inlet
+    }
+
+    /// Plays a remote so much louder, 0 to 2; 1 is as it comes, and what a new one begins with. What it is
+    /// not is taken for the nearest that is. Never blocks.
+    pub fn set_volume(&self, id: u64, volume: f32) {
+        let remotes = self.remotes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = remotes.get(&id).and_then(Weak::upgrade) {
+            shared.set_volume(volume);
+        }
     }
 
     /// How a remote's sound has been, while its inlet lives.
@@ -254,6 +305,7 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
     let mut playout = Playout::new(me, Instant::now());
     // Before the first sound is played.
     let mut cleaner = Cleaner::new(Processing::default());
+    let mut booth = Booth::new(Instant::now());
     loop {
         let wishes = std::mem::take(&mut *desk.wishes());
         if wishes.stop {
@@ -270,13 +322,21 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
             mic.set_uplink(uplink);
         }
         if let Some(processing) = wishes.processing {
+            mic.set_music(processing.music);
             cleaner.set(processing);
+        }
+        if let Some(chime) = wishes.chime {
+            booth.ring(chime);
+        }
+        if let Some(what) = wishes.rehearse {
+            booth.rehearse(what, now);
         }
         for outlet in wishes.remotes {
             playout.add(outlet);
         }
-        mic.run(&mut cleaner, now, events);
-        playout.run(&mut cleaner, now, events);
+        mic.run(&mut cleaner, &mut booth, now, events);
+        playout.run(&mut cleaner, &mut booth, now, events);
+        booth.look(now, events);
         let due = playout.next_due(now).min(now + IDLE);
         let due = mic.next_due(&cleaner, now).map_or(due, |mic| mic.min(due));
         // An unpark since the last park makes this return at once, so no wish is overlooked.

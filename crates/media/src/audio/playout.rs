@@ -3,6 +3,7 @@
 use std::thread::Thread;
 use std::time::Instant;
 
+use super::booth::Booth;
 use super::cleaner::Cleaner;
 use super::ends::{NoSpeaker, SpeakerSink};
 use super::opener::{Change, Opener};
@@ -43,7 +44,13 @@ impl Playout {
     }
 
     /// Takes in packets and writes what the speaker wants, after showing it to the echo canceller.
-    pub(crate) fn run(&mut self, cleaner: &mut Cleaner, now: Instant, tell: &dyn Fn(AudioEvent)) {
+    pub(crate) fn run(
+        &mut self,
+        cleaner: &mut Cleaner,
+        booth: &mut Booth,
+        now: Instant,
+        tell: &dyn Fn(AudioEvent),
+    ) {
         if let Some(change) = self.end.poll(now) {
             tell(event(change));
         }
@@ -51,13 +58,16 @@ impl Playout {
         let outcome = match self.end.current() {
             Some(sink) => {
                 self.silent = NoSpeaker::new(now);
-                play(sink, &mut self.remotes, cleaner, now)
+                play(sink, &mut self.remotes, booth, cleaner, now)
             }
-            None => play(&mut self.silent, &mut self.remotes, cleaner, now),
+            None => play(&mut self.silent, &mut self.remotes, booth, cleaner, now),
         };
         for remote in &mut self.remotes {
             if remote.first_sound() {
                 tell(AudioEvent::FirstSound { remote: remote.id() });
+            }
+            if let Some(on) = remote.speaking_changed() {
+                tell(AudioEvent::Speaking { remote: remote.id(), on });
             }
         }
         if let Err(error) = outcome {
@@ -84,6 +94,7 @@ impl Playout {
 fn play(
     sink: &mut dyn SpeakerSink,
     remotes: &mut [Remote],
+    booth: &mut Booth,
     cleaner: &mut Cleaner,
     now: Instant,
 ) -> Result<(), DeviceError> {
@@ -93,6 +104,7 @@ fn play(
         for voice in remotes.iter_mut().filter_map(|remote| remote.pull(now, heard)) {
             mix::add(&mut block, voice);
         }
+        booth.mix(&mut block);
         mix::limit(&mut block);
         if sink.fills_a_room() {
             cleaner.playing(&block);

@@ -1,38 +1,41 @@
-//! What is done to one's own sound before it leaves: settings alone, as the user chooses them.
+//! What is done to one's own voice before it is sent: the settings, as people choose them.
 
 use serde::{Deserialize, Serialize};
 
-/// How much of the noise around one's voice is taken away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Noise {
-    /// Nothing.
-    Off,
-    /// About 12 dB.
-    Low,
-    /// About 18 dB.
-    #[default]
-    Medium,
-    /// As much as can be, at some cost to the voice.
-    High,
-}
-
-/// What is done to the sound of a microphone. Files and test tones are sent as they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+/// What is done to one's own voice before it is sent. As JSON: `{"echo":true,"noise":"medium","gain":true,
+/// "music":false}`; what is left out is as usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, rename_all = "snake_case")]
 pub struct Processing {
-    /// The others' voices, as the microphone hears them from the speaker, are taken away.
+    /// Take out what the speaker plays and the microphone hears again.
     pub echo: bool,
-    /// Noise suppression.
+    /// Take out noise.
     pub noise: Noise,
-    /// Quiet voices are made louder and loud ones quieter.
+    /// Make quiet voices louder and loud ones quieter.
     pub gain: bool,
-    /// For those who play: none of the above, stereo, 128 kb/s.
+    /// For those who play: 128 kb/s where the path has room, and nothing of the above, whatever it says. Mono as
+    /// all sound here.
     pub music: bool,
 }
 
 impl Default for Processing {
+    /// For talking with open speakers in a room.
     fn default() -> Self {
-        Self { echo: true, noise: Noise::Medium, gain: true, music: false }
+        Self { echo: true, noise: Noise::default(), gain: true, music: false }
     }
+}
+
+/// How much is done against noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noise {
+    /// Nothing.
+    Off,
+    /// A little; a voice sounds nearly as it is.
+    Low,
+    /// What most rooms need.
+    #[default]
+    Medium,
+    /// Much; a voice may suffer with it.
+    High,
 }

@@ -1,12 +1,15 @@
 //! One remote's voice: packets in, 10 ms blocks of sound out.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::BLOCK;
+use super::attention::Speaking;
 use super::jitter::Packet;
 use super::measure::rms;
+use super::mix;
 use super::voice::Voice;
 use crate::codec::opus::{self, OpusError};
 use crate::rtp::RtpPacket;
@@ -46,19 +49,41 @@ pub struct AudioInStats {
     pub delay_ms: f32,
     /// Packets played.
     pub played: u64,
-    /// Loudness of the last 10 ms played: root mean square, 0 to 1.
+    /// Loudness of the last 10 ms as they came, whatever the volume: root mean square, 0 to 1.
     pub level: f32,
 }
 
 /// What an [`AudioInlet`] and the audio thread share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     overflow: AtomicU64,
     lips: Lips,
+    /// The bits of an f32.
+    volume: AtomicU32,
     stats: Mutex<AudioInStats>,
 }
 
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            overflow: AtomicU64::default(),
+            lips: Lips::default(),
+            volume: AtomicU32::new(1f32.to_bits()),
+            stats: Mutex::default(),
+        }
+    }
+}
+
 impl Shared {
+    pub(crate) fn set_volume(&self, volume: f32) {
+        let volume = if volume.is_nan() { 1.0 } else { volume.clamp(0.0, 2.0) };
+        self.volume.store(volume.to_bits(), Ordering::Relaxed);
+    }
+
+    fn volume(&self) -> f32 {
+        f32::from_bits(self.volume.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn stats(&self) -> AudioInStats {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -107,12 +132,28 @@ pub(crate) struct Remote {
     rfc3550: Rfc3550,
     unusable: u64,
     heard: bool,
+    speaking: Speaking,
+    told_speaking: bool,
+    /// The volume at the end of the last block.
+    volume: f32,
+    /// The last 10 ms as loud as they are to be played.
+    block: [f32; BLOCK],
 }
 
 impl Remote {
     pub(crate) fn new(outlet: Outlet) -> Result<Self, OpusError> {
         let voice = Voice::new()?;
-        Ok(Self { outlet, voice, rfc3550: Rfc3550::default(), unusable: 0, heard: false })
+        Ok(Self {
+            voice,
+            rfc3550: Rfc3550::default(),
+            unusable: 0,
+            heard: false,
+            speaking: Speaking::default(),
+            told_speaking: false,
+            volume: outlet.shared.volume(),
+            block: [0.0; BLOCK],
+            outlet,
+        })
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -150,8 +191,19 @@ impl Remote {
             lips.sound_played(captured, heard);
         }
         let sounding = self.voice.pull(now);
-        self.publish(sounding);
-        sounding.then_some(&self.voice.block()[..])
+        let level = if sounding { rms(self.voice.block()) } else { 0.0 };
+        self.speaking.hear(level, BLOCK);
+        self.publish(level);
+        let before = std::mem::replace(&mut self.volume, self.outlet.shared.volume());
+        self.block = *self.voice.block();
+        mix::fade(&mut self.block, before, self.volume);
+        sounding.then_some(&self.block[..])
+    }
+
+    /// Whether they speak, when that is new. How loud they are played makes no difference.
+    pub(crate) fn speaking_changed(&mut self) -> Option<bool> {
+        let on = self.speaking.on();
+        (std::mem::replace(&mut self.told_speaking, on) != on).then_some(on)
     }
 
     /// True once: when the first packet has been played.
@@ -161,7 +213,7 @@ impl Remote {
         first
     }
 
-    fn publish(&self, sounding: bool) {
+    fn publish(&self, level: f32) {
         let counts = self.voice.counts();
         let stats = AudioInStats {
             packets: counts.received,
@@ -178,7 +230,7 @@ impl Remote {
             jitter_buffer_delay_ms: counts.waited.as_secs_f64() * 1000.0,
             delay_ms: self.voice.delay_ms(),
             played: counts.played,
-            level: if sounding { rms(self.voice.block()) } else { 0.0 },
+            level,
         };
         *self.outlet.shared.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
     }

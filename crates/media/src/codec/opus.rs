@@ -79,6 +79,12 @@ impl OpusEncoder {
         Ok(Self { inner, packet: Box::new([0; 1275]) })
     }
 
+    /// Whether what comes is music, not speech, from the next packet on.
+    pub fn set_music(&mut self, music: bool) -> Result<(), OpusError> {
+        let signal = if music { Signal::Music } else { Signal::Voice };
+        self.inner.set_signal(signal).map_err(failed("take a signal kind"))
+    }
+
     /// Bits a second of payload from the next packet on, clamped to [`BITRATES`].
     pub fn set_bitrate(&mut self, bitrate: u32) -> Result<(), OpusError> {
         let bitrate = bitrate.clamp(*BITRATES.start(), *BITRATES.end());
