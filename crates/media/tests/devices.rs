@@ -37,8 +37,11 @@ fn node(number: usize) -> PathBuf {
     PathBuf::from("/dev").join(entry.file_name())
 }
 
+/// vivid's camera of that number, by its id.
 fn device(number: usize) -> CameraUse {
-    CameraUse::Device(cameras()[number].id.clone())
+    let (cameras, name) = (cameras(), format!("vivid-{number:03}-vid-cap"));
+    let camera = cameras.iter().find(|camera| camera.name == name);
+    CameraUse::Device(camera.unwrap_or_else(|| panic!("no {name} in {cameras:?}")).id.clone())
 }
 
 struct Rig {
@@ -261,6 +264,7 @@ fn sound_goes_out_and_comes_back_through_alsa() {
     let (mut decoder, mut heard, mut out) = (OpusDecoder::new().unwrap(), Vec::new(), [0.0; 5760]);
     while heard.len() < 48_000 * 10 {
         let packet = packets.recv_timeout(PATIENCE).expect("a packet in time");
+        events.try_iter().for_each(|event| eprintln!("{event:?}"));
         let samples = decoder.decode(&packet.data, &mut out).unwrap();
         heard.extend_from_slice(&out[..samples]);
     }

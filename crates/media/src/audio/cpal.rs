@@ -241,6 +241,36 @@ fn config(host: &Host, default: &SupportedStreamConfig, pulse_channels: u16) -> 
     (config, default.sample_format())
 }
 
+/// The sizes of buffers to try, best first. ALSA's own choice may be a second and more.
+fn buffers(host: &Host, config: &StreamConfig) -> Vec<BufferSize> {
+    if host.id().name() != "ALSA" {
+        return vec![config.buffer_size];
+    }
+    let rate = config.sample_rate;
+    vec![BufferSize::Fixed(rate / 100), BufferSize::Fixed(rate / 50), BufferSize::Default]
+}
+
+/// Builds a stream with the first size of buffer that the device takes.
+fn with_buffers<S>(
+    host: &Host,
+    mut config: StreamConfig,
+    build: impl Fn(StreamConfig) -> Result<S, ::cpal::Error>,
+) -> Result<S, ::cpal::Error> {
+    let sizes = buffers(host, &config);
+    let last = sizes.len() - 1;
+    for size in &sizes[..last] {
+        config.buffer_size = *size;
+        match build(config) {
+            Err(error) if error.kind() == ErrorKind::UnsupportedConfig => {
+                tracing::debug!(%error, ?size, "the device takes no such buffer");
+            }
+            built => return built,
+        }
+    }
+    config.buffer_size = sizes[last];
+    build(config)
+}
+
 /// How many channels to ask the sound server for. It would make several one by their mean, a quarter of a
 /// voice that is on one of four.
 #[cfg(target_os = "linux")]
@@ -280,19 +310,26 @@ pub(crate) fn open_mic(wanted: Option<&str>, wake: &Thread) -> Result<DeviceMic,
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_input_config().map_err(fail)?;
     let (config, format) = config(&host, &default, mic_channels(&host, &raw));
-    let (feed, ring, gauge) = from_mic(config.sample_rate as usize / 2, wake);
-    let stream = match format {
-        SampleFormat::F32 => record::<f32>(&device, config, feed, gauge.clone()),
-        SampleFormat::I16 => record::<i16>(&device, config, feed, gauge.clone()),
-        SampleFormat::I24 => record::<I24>(&device, config, feed, gauge.clone()),
-        SampleFormat::I32 => record::<i32>(&device, config, feed, gauge.clone()),
-        SampleFormat::U8 => record::<u8>(&device, config, feed, gauge.clone()),
-        SampleFormat::U16 => record::<u16>(&device, config, feed, gauge.clone()),
-        other => return Err(DeviceError::Unusable { what: name, why: format!("samples are {other}") }),
-    };
-    let stream = stream.map_err(fail)?;
+    let built = with_buffers(&host, config, |config| {
+        let (feed, ring, gauge) = from_mic(config.sample_rate as usize / 2, wake);
+        let stream = match format {
+            SampleFormat::F32 => record::<f32>(&device, config, feed, gauge.clone()),
+            SampleFormat::I16 => record::<i16>(&device, config, feed, gauge.clone()),
+            SampleFormat::I24 => record::<I24>(&device, config, feed, gauge.clone()),
+            SampleFormat::I32 => record::<i32>(&device, config, feed, gauge.clone()),
+            SampleFormat::U8 => record::<u8>(&device, config, feed, gauge.clone()),
+            SampleFormat::U16 => record::<u16>(&device, config, feed, gauge.clone()),
+            other => return Err(unknown(other)),
+        };
+        Ok((stream?, ring, gauge))
+    });
+    let (stream, ring, gauge) = built.map_err(fail)?;
     stream.play().map_err(fail)?;
     Ok(DeviceMic::new(Opened { stream: Box::new(stream), name, id, rate: config.sample_rate, gauge }, ring))
+}
+
+fn unknown(format: SampleFormat) -> ::cpal::Error {
+    ::cpal::Error::with_message(ErrorKind::UnsupportedOperation, format!("samples are {format}"))
 }
 
 fn record<T>(
@@ -332,17 +369,20 @@ fn open_speaker_by(host: &Host, wanted: Option<&str>, wake: &Thread) -> Result<D
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_output_config().map_err(fail)?;
     let (config, format) = config(host, &default, 1);
-    let (feed, ring, gauge) = to_speaker(config.sample_rate as usize / 2, wake);
-    let stream = match format {
-        SampleFormat::F32 => play::<f32>(&device, config, feed, gauge.clone()),
-        SampleFormat::I16 => play::<i16>(&device, config, feed, gauge.clone()),
-        SampleFormat::I24 => play::<I24>(&device, config, feed, gauge.clone()),
-        SampleFormat::I32 => play::<i32>(&device, config, feed, gauge.clone()),
-        SampleFormat::U8 => play::<u8>(&device, config, feed, gauge.clone()),
-        SampleFormat::U16 => play::<u16>(&device, config, feed, gauge.clone()),
-        other => return Err(DeviceError::Unusable { what: name, why: format!("samples are {other}") }),
-    };
-    let stream = stream.map_err(fail)?;
+    let built = with_buffers(host, config, |config| {
+        let (feed, ring, gauge) = to_speaker(config.sample_rate as usize / 2, wake);
+        let stream = match format {
+            SampleFormat::F32 => play::<f32>(&device, config, feed, gauge.clone()),
+            SampleFormat::I16 => play::<i16>(&device, config, feed, gauge.clone()),
+            SampleFormat::I24 => play::<I24>(&device, config, feed, gauge.clone()),
+            SampleFormat::I32 => play::<i32>(&device, config, feed, gauge.clone()),
+            SampleFormat::U8 => play::<u8>(&device, config, feed, gauge.clone()),
+            SampleFormat::U16 => play::<u16>(&device, config, feed, gauge.clone()),
+            other => return Err(unknown(other)),
+        };
+        Ok((stream?, ring, gauge))
+    });
+    let (stream, ring, gauge) = built.map_err(fail)?;
     stream.play().map_err(fail)?;
     Ok(DeviceSpeaker::new(
         Opened { stream: Box::new(stream), name, id, rate: config.sample_rate, gauge },

@@ -131,6 +131,14 @@ fn best_interval(interval: FrameIntervalEnum) -> (u32, u32) {
     }
 }
 
+/// Sets a rate of whole pictures a second: nokhwa opens no camera that has another one.
+pub(super) fn make_rate_whole(number: u32) {
+    let set = || Device::new(number as usize)?.set_params(&Parameters::with_fps(30));
+    if let Err(error) = set() {
+        tracing::debug!(number, %error, "the camera keeps its rate");
+    }
+}
+
 /// What the system's error means before there was any picture.
 fn opening_error(what: &str, error: &io::Error) -> DeviceError {
     let (what, why) = (what.to_owned(), error.to_string());
