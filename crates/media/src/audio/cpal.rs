@@ -1,5 +1,6 @@
 //! Sound devices through cpal: PulseAudio (which PipeWire serves too) at 10 ms first, else the system's own.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -241,22 +242,49 @@ fn config(host: &Host, default: &SupportedStreamConfig, pulse_channels: u16) -> 
     (config, default.sample_format())
 }
 
-/// The sizes of buffers to try, best first. ALSA's own choice may be a second and more.
-fn buffers(host: &Host, config: &StreamConfig) -> Vec<BufferSize> {
-    if host.id().name() != "ALSA" {
+/// What part of a second ALSA's buffers hold, best first; two of them are in use. Its own choice may be
+/// seconds.
+const ALSA_BUFFERS: [u32; 4] = [100, 50, 20, 10];
+
+/// Devices that stumbled over such short buffers, and how many of the sizes not to try again.
+// overflow: one entry a device, and no more than 32 of them.
+static STUMBLED: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
+
+/// Opens this device with longer buffers from now on; false when they are as long as they get.
+pub(crate) fn take_longer_buffers(id: &str) -> bool {
+    let mut stumbled = STUMBLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !id.starts_with("alsa:") {
+        return false;
+    }
+    if let Some((_, left_out)) = stumbled.iter_mut().find(|(one, _)| one == id) {
+        *left_out += 1;
+        return *left_out < ALSA_BUFFERS.len();
+    }
+    if stumbled.len() < 32 {
+        stumbled.push((id.to_owned(), 1));
+    }
+    true
+}
+
+/// The sizes of buffers to try, best first.
+fn buffers(id: &str, config: &StreamConfig) -> Vec<BufferSize> {
+    if !id.starts_with("alsa:") {
         return vec![config.buffer_size];
     }
-    let rate = config.sample_rate;
-    vec![BufferSize::Fixed(rate / 100), BufferSize::Fixed(rate / 50), BufferSize::Default]
+    let stumbled = STUMBLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let left_out = stumbled.iter().find(|(one, _)| one == id).map_or(0, |(_, left_out)| *left_out);
+    let left_out = left_out.min(ALSA_BUFFERS.len() - 1);
+    let sizes = ALSA_BUFFERS[left_out..].iter().map(|part| BufferSize::Fixed(config.sample_rate / part));
+    sizes.chain([BufferSize::Default]).collect()
 }
 
 /// Builds a stream with the first size of buffer that the device takes.
 fn with_buffers<S>(
-    host: &Host,
+    id: &str,
     mut config: StreamConfig,
     build: impl Fn(StreamConfig) -> Result<S, ::cpal::Error>,
 ) -> Result<S, ::cpal::Error> {
-    let sizes = buffers(host, &config);
+    let sizes = buffers(id, &config);
     let last = sizes.len() - 1;
     for size in &sizes[..last] {
         config.buffer_size = *size;
@@ -292,7 +320,10 @@ fn mic_channels(_: &Host, _: &str) -> u16 {
 /// Tells the audio thread of errors that end the stream.
 fn on_error(gauge: Arc<Gauge>) -> impl FnMut(::cpal::Error) + Send + 'static {
     move |error| match error.kind() {
-        ErrorKind::Xrun | ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged => {
+        ErrorKind::Xrun => {
+            gauge.stumbles.fetch_add(1, Ordering::Relaxed);
+        }
+        ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged => {
             tracing::debug!(%error, "a sound device stumbled");
         }
         _ => {
@@ -310,7 +341,7 @@ pub(crate) fn open_mic(wanted: Option<&str>, wake: &Thread) -> Result<DeviceMic,
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_input_config().map_err(fail)?;
     let (config, format) = config(&host, &default, mic_channels(&host, &raw));
-    let built = with_buffers(&host, config, |config| {
+    let built = with_buffers(&id, config, |config| {
         let (feed, ring, gauge) = from_mic(config.sample_rate as usize / 2, wake);
         let stream = match format {
             SampleFormat::F32 => record::<f32>(&device, config, feed, gauge.clone()),
@@ -369,7 +400,7 @@ fn open_speaker_by(host: &Host, wanted: Option<&str>, wake: &Thread) -> Result<D
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_output_config().map_err(fail)?;
     let (config, format) = config(host, &default, 1);
-    let built = with_buffers(host, config, |config| {
+    let built = with_buffers(&id, config, |config| {
         let (feed, ring, gauge) = to_speaker(config.sample_rate as usize / 2, wake);
         let stream = match format {
             SampleFormat::F32 => play::<f32>(&device, config, feed, gauge.clone()),

@@ -20,6 +20,8 @@ const STALLED: Duration = Duration::from_millis(800);
 const STARTING: Duration = Duration::from_secs(3);
 /// It has started once it has been moving for so long.
 const STARTED: Duration = Duration::from_secs(2);
+/// A device that stumbles more often than this in a second needs longer buffers.
+const OFTEN: usize = 3;
 /// The watchdog looks at least so often, else it was our own thread, or the machine, that stood still.
 const HELD_UP: Duration = Duration::from_millis(400);
 /// The audio thread looks at a device this often even when its callback does not wake it.
@@ -53,6 +55,8 @@ struct Watchdog {
     /// When it moved first, and last.
     moves: Option<(Instant, Instant)>,
     looked: Option<Instant>,
+    /// Stumbles before this second, and when it began.
+    stumbled: Option<(usize, Instant)>,
 }
 
 impl Watchdog {
@@ -63,7 +67,22 @@ impl Watchdog {
         if self.stalled(opened.gauge.moved.load(Ordering::Relaxed), now) {
             return Err(opened.lost("no sound came or went"));
         }
+        if self.stumbles_often(opened.gauge.stumbles.load(Ordering::Relaxed), now)
+            && super::cpal::take_longer_buffers(&opened.id)
+        {
+            return Err(opened.lost("it is opened anew with longer buffers"));
+        }
         Ok(())
+    }
+
+    /// Whether there were too many of them in a second; `stumbles` counts on.
+    fn stumbles_often(&mut self, stumbles: usize, now: Instant) -> bool {
+        let (before, since) = *self.stumbled.get_or_insert((stumbles, now));
+        if now.saturating_duration_since(since) > Duration::from_secs(1) {
+            self.stumbled = Some((stumbles, now));
+            return false;
+        }
+        stumbles - before > OFTEN
     }
 
     /// Whether nothing has moved for too long; `moved` counts frames.
@@ -283,6 +302,15 @@ mod tests {
         assert!((0..30).all(|n| !dog.stalled(n, at(n * 100))));
         let noticed = (30..50).map(|n| at(n * 100)).find(|now| dog.stalled(29, *now)).unwrap();
         assert!(noticed < at(2900 + 1000), "{:?}", noticed - at(2900));
+    }
+
+    #[test]
+    fn a_stumble_now_and_then_is_nothing_and_many_at_once_are() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut dog = Watchdog::default();
+        assert!((0..1000).all(|n| !dog.stumbles_often(n as usize / 5, at(n * 100))), "two a second");
+        assert!((0..10).any(|n| dog.stumbles_often(200 + 2 * n as usize, at(100_000 + n * 100))));
     }
 
     #[test]

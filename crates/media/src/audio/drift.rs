@@ -135,3 +135,11 @@ fn half_an_hour_with_a_speaker_200_ppm_off_neither_clicks_nor_grows_nor_drops() 
         assert!(purest > 0.97, "{ppm} ppm: {purest}");
     }
 }
+
+#[test]
+fn a_speaker_that_is_hopelessly_slow_leaves_sound_out_and_guesses_nothing() {
+    let Outcome { stats, .. } = play(-300_000.0, Duration::from_secs(120));
+    assert!(stats.packets_discarded > 300, "{stats:?}");
+    assert!(stats.concealed_samples < RATE.into(), "{stats:?}");
+    assert!(stats.delay_ms < 1100.0, "{stats:?}");
+}
