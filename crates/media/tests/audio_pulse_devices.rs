@@ -22,6 +22,11 @@ fn a_speaker_that_goes_is_replaced_within_a_second_and_taken_back() {
 }
 
 #[test]
+fn a_stream_that_stops_is_noticed_within_a_second_and_opened_anew() {
+    with_daemon("stall");
+}
+
+#[test]
 fn the_defaults_are_followed_as_they_change() {
     with_daemon("defaults");
 }
@@ -82,6 +87,7 @@ fn microphone() {
     let unplugged = Instant::now();
     pactl(&["unload-module", &module]);
     let fell_back = rig.event_within(SOON, |event| matches!(event, AudioEvent::MicFellBack { .. }));
+    eprintln!("in use {:?} after the command was begun", unplugged.elapsed());
     assert!(unplugged.elapsed() < SOON, "{:?}", unplugged.elapsed());
     assert!(matches!(&fell_back, AudioEvent::MicFellBack { wanted: kept, .. } if *kept == wanted));
     assert_eq!(hears(&rig, &[700.0, 1000.0]).0, 700.0);
@@ -98,6 +104,26 @@ fn microphone() {
     rig.event_within(SOON, |event| matches!(event, AudioEvent::MicOpened { .. }));
     rig.audio.set_muted(false);
     assert_eq!(hears(&rig, &[700.0, 1000.0]).0, 1000.0);
+}
+
+#[test]
+#[ignore = "needs a daemon of its own"]
+fn stall() {
+    let folder = tempfile::tempdir().unwrap();
+    let _playing = play_into("micfeed", folder.path(), 1000.0, 0, 1);
+    let rig = Rig::new();
+    rig.audio.use_mic(MicUse::Device("vmic".into()));
+    rig.event(|event| matches!(event, AudioEvent::MicOpened { .. }));
+    // Older than what is let start slowly.
+    rig.record(150);
+    pactl(&["suspend-sink", "micfeed", "1"]);
+    let stopped = Instant::now();
+    rig.event(|event| matches!(event, AudioEvent::MicLost { .. }));
+    eprintln!("noticed after {:?}", stopped.elapsed());
+    assert!(stopped.elapsed() < SOON, "{:?}", stopped.elapsed());
+    pactl(&["suspend-sink", "micfeed", "0"]);
+    rig.event(|event| matches!(event, AudioEvent::MicOpened { .. }));
+    assert_eq!(hears(&rig, &[1000.0]).0, 1000.0);
 }
 
 /// Somebody else in the call, who plays this tone for ever.
@@ -154,6 +180,7 @@ fn speaker() {
     let unplugged = Instant::now();
     pactl(&["unload-module", &module]);
     let fell_back = rig.event_within(SOON, |event| matches!(event, AudioEvent::SpeakerFellBack { .. }));
+    eprintln!("in use {:?} after the command was begun", unplugged.elapsed());
     assert!(unplugged.elapsed() < SOON, "{:?}", unplugged.elapsed());
     assert!(matches!(&fell_back, AudioEvent::SpeakerFellBack { wanted: kept, .. } if *kept == wanted));
     comes_out_of("spk", 700.0);
