@@ -80,7 +80,7 @@ impl NokhwaSource {
         let unusable = |why: &str| DeviceError::Unusable { what: what.into(), why: why.into() };
         #[cfg(target_os = "linux")]
         if let CameraIndex::Index(number) = index {
-            super::v4l::make_rate_whole(number);
+            super::v4l::make_known(number, what)?;
         }
         // Its own choice of the closest format finds none on a camera that has not just the one asked for.
         let any = RequestedFormat::with_formats(RequestedFormatType::None, &FORMATS);

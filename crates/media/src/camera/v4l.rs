@@ -131,11 +131,27 @@ fn best_interval(interval: FrameIntervalEnum) -> (u32, u32) {
     }
 }
 
-/// Sets a rate of whole pictures a second: nokhwa opens no camera that has another one.
-pub(super) fn make_rate_whole(number: u32) {
-    let set = || Device::new(number as usize)?.set_params(&Parameters::with_fps(30));
-    if let Err(error) = set() {
-        tracing::debug!(number, %error, "the camera keeps its rate");
+/// Leaves a device as nokhwa can open it: whoever had it before may have left a format that it does not know,
+/// or a rate of no whole pictures a second. An error when it is in use, and so stays as it is.
+pub(super) fn make_known(number: u32, what: &str) -> Result<(), DeviceError> {
+    let set = || {
+        let device = Device::new(number as usize)?;
+        let (now, known) = (device.format()?, [Pixels::Yuyv, Pixels::Mjpeg, Pixels::Nv12]);
+        if known.iter().all(|pixels| pixels.fourcc() != &now.fourcc.repr)
+            && let Some(pixels) = formats(&device).iter().find(|pixels| known.contains(pixels))
+        {
+            device.set_format(&Format::new(now.width, now.height, FourCC::new(pixels.fourcc())))?;
+        }
+        device.set_params(&Parameters::with_fps(30))
+    };
+    match set() {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(opening_error(what, &error)),
+        Err(error) => {
+            // Some drivers have one rate only. What else is wrong, opening it tells.
+            tracing::debug!(camera = %what, %error, "the camera stays as it was left");
+            Ok(())
+        }
     }
 }
 
