@@ -76,6 +76,18 @@ impl Machine {
                 self.problem(About::Mic, why, false);
                 self.announce();
             }
+            EndReport::MicFellBack { wanted, why } => {
+                if wanted == self.snapshot.me.mic {
+                    self.opened.mic = Some(wanted);
+                    self.snapshot.me.mic_live = true;
+                    self.problem(About::Mic, why, false);
+                    self.announce();
+                }
+            }
+            EndReport::SpeakerFellBack { wanted, why } => {
+                self.opened.speaker = Some(wanted);
+                self.problem(About::Speaker, why, false);
+            }
             EndReport::SpeakerOpened { sink, name } => {
                 self.resolve(About::Speaker);
                 self.snapshot.me.speaker = sink.clone();

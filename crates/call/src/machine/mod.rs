@@ -111,8 +111,12 @@ pub(crate) enum EndReport {
     MicFailed { why: String },
     /// It stopped. It is opened again when it comes back.
     MicLost { why: String },
+    /// The one wanted is away, and another one gives sound until it is back.
+    MicFellBack { wanted: MicUse, why: String },
     /// The speaker takes sound.
     SpeakerOpened { sink: SpeakerUse, name: String },
+    /// The one wanted is away, and another one takes sound until it is back.
+    SpeakerFellBack { wanted: SpeakerUse, why: String },
     /// It could not be opened, or stopped.
     SpeakerFailed { why: String },
 }

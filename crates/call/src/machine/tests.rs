@@ -145,6 +145,23 @@ fn the_microphone_in_use_is_the_truth() {
 }
 
 #[test]
+fn a_microphone_in_place_of_one_that_is_away_is_sent_and_told_of_until_that_is_back() {
+    let mut rig = Rig::in_call();
+    let wanted = MicUse::Device("one".into());
+    let opened = || Input::End(EndReport::MicOpened { source: wanted.clone(), name: "one".into() });
+    rig.on(Input::Command(Command::Mic { source: wanted.clone() }));
+    rig.on(opened());
+    rig.on(Input::End(EndReport::MicLost { why: "unplugged".into() }));
+    let fell_back = EndReport::MicFellBack { wanted: wanted.clone(), why: "another one".into() };
+    let effects = rig.on(Input::End(fell_back));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Announce { audio: true, .. })), "{effects:?}");
+    assert_eq!(rig.machine.snapshot().me.mic, wanted, "the choice is the user's");
+    assert_eq!(rig.machine.snapshot().problems.len(), 1);
+    rig.on(opened());
+    assert!(rig.machine.snapshot().problems.is_empty());
+}
+
+#[test]
 fn an_unreachable_server_ends_the_attempt_but_not_a_call() {
     let mut rig = Rig::new();
     rig.on(join());

@@ -75,6 +75,12 @@ pub(super) fn audio_event(event: AudioEvent) -> Input {
         AudioEvent::MicOpened { source, name } => EndReport::MicOpened { source, name },
         AudioEvent::MicFailed { error, .. } => EndReport::MicFailed { why: error.to_string() },
         AudioEvent::MicLost { error, .. } => EndReport::MicLost { why: error.to_string() },
+        AudioEvent::MicFellBack { wanted, name, error } => {
+            EndReport::MicFellBack { wanted, why: fell_back(&name, &error) }
+        }
+        AudioEvent::SpeakerFellBack { wanted, name, error } => {
+            EndReport::SpeakerFellBack { wanted, why: fell_back(&name, &error) }
+        }
         AudioEvent::SpeakerOpened { sink, name } => EndReport::SpeakerOpened { sink, name },
         AudioEvent::SpeakerFailed { error, .. } | AudioEvent::SpeakerLost { error, .. } => {
             EndReport::SpeakerFailed { why: error.to_string() }
@@ -85,6 +91,10 @@ pub(super) fn audio_event(event: AudioEvent) -> Input {
         AudioEvent::MicSilent { on } => return Input::MicSilent(on),
         AudioEvent::Rehearsal(step) => return Input::Rehearsal(step),
     })
+}
+
+fn fell_back(name: &str, error: &media::DeviceError) -> String {
+    format!("{name} is in use meanwhile: {error}")
 }
 
 pub(super) fn client_event(event: signaling::ClientEvent) -> Input {

@@ -1,6 +1,7 @@
 //! Sound devices through cpal: PulseAudio (which PipeWire serves too) at 10 ms first, else the system's own.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use ::cpal::{
 };
 
 use super::device::{DeviceMic, DeviceSpeaker, Opened};
-use super::mix;
+use super::loudest::Loudest;
 use super::ring::{Gauge, MicFeed, SpeakerFeed, from_mic, to_speaker};
+use super::watch::{self, Landscape, Seen, Side};
 use crate::codec::opus::RATE;
 use crate::ends::{DeviceError, DeviceInfo};
 
@@ -39,12 +41,23 @@ impl Direction {
     }
 }
 
+/// The connection to the sound server. cpal never ends one that was only asked for devices, and a server has
+/// room for some sixty: so there is one.
+static SERVER: Mutex<Option<Arc<Host>>> = Mutex::new(None);
+
 /// PulseAudio's host when it answers, else the system's own; none where the system has no sound hardware:
 /// ALSA would complain on standard error, dozens of lines, and then find only its own null devices.
-fn host() -> Option<Host> {
+fn host() -> Option<Arc<Host>> {
+    let server = || SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+    // Asked without the lock: a server that hangs is to hang nobody else.
+    let known = server().clone();
+    if let Some(host) = known.filter(|host| host.devices().is_ok()) {
+        return Some(host);
+    }
+    *server() = None;
     let pulse = ::cpal::available_hosts().into_iter().find(|id| id.name() == PULSE);
     match pulse.map(::cpal::host_from_id) {
-        Some(Ok(host)) => return Some(host),
+        Some(Ok(host)) => return Some(server().insert(Arc::new(host)).clone()),
         Some(Err(error)) => tracing::debug!(%error, "no PulseAudio; using the system's default sound host"),
         None => {}
     }
@@ -52,15 +65,41 @@ fn host() -> Option<Host> {
         return None;
     }
     let rest = ::cpal::available_hosts().into_iter().filter(|id| id.name() != PULSE);
-    rest.filter_map(|id| ::cpal::host_from_id(id).ok()).next()
+    rest.filter_map(|id| ::cpal::host_from_id(id).ok()).next().map(Arc::new)
+}
+
+/// One line a stream of a sound card; none where the system does not tell.
+pub(crate) fn cards() -> Option<String> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    // The file is absent without a card, or with none ever.
+    Some(std::fs::read_to_string("/proc/asound/pcm").unwrap_or_default())
+}
+
+/// A connection to the sound server with no stream on it. PulseAudio keeps all that one connection plays on one
+/// sink, so each speaker has its own, which ends with its stream; one that came to nothing waits here for the
+/// next.
+static SPARE: Mutex<Option<Arc<Host>>> = Mutex::new(None);
+
+/// A host to open a speaker by, and whether it has to be kept when that fails.
+fn speaker_host(shared: Arc<Host>) -> (Arc<Host>, bool) {
+    if !is_pulse(&shared) {
+        return (shared, false);
+    }
+    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let fresh = || match ::cpal::host_from_id(shared.id()) {
+        Ok(host) => (Arc::new(host), true),
+        Err(error) => {
+            tracing::debug!(%error, "no connection of its own for a speaker");
+            (shared.clone(), false)
+        }
+    };
+    spare.filter(|host| host.devices().is_ok()).map_or_else(fresh, |host| (host, true))
 }
 
 fn has_sound_hardware() -> bool {
-    if !cfg!(target_os = "linux") {
-        return true;
-    }
-    // One line a stream of a card; empty or absent without cards.
-    std::fs::read_to_string("/proc/asound/pcm").is_ok_and(|list| !list.trim().is_empty())
+    cards().is_none_or(|cards| !cards.trim().is_empty())
 }
 
 /// Whether a device is one that a person would choose: ALSA lists its plugins (null, rate converters, …) too.
@@ -95,7 +134,17 @@ fn ids(device: &Device) -> Ids {
 
 /// PulseAudio lists what every speaker plays as a source: recording that would send the others their own voice.
 fn is_monitor(device: &Device) -> bool {
-    ids(device).raw.ends_with(".monitor")
+    is_monitor_name(&ids(device).raw)
+}
+
+/// See [`is_monitor`]; with or without the host's name in front.
+pub(crate) fn is_monitor_name(id: &str) -> bool {
+    id.ends_with(".monitor")
+}
+
+/// The id of what PulseAudio calls so, as [`ids`] gives it.
+pub(crate) fn pulse_id(raw: &str) -> String {
+    format!("pulseaudio:{raw}")
 }
 
 fn devices(host: &Host, direction: Direction) -> Vec<Device> {
@@ -135,26 +184,32 @@ fn missing(direction: Direction, wanted: Option<&str>) -> DeviceError {
     DeviceError::NotFound { what: wanted.unwrap_or(direction.noun()).to_owned() }
 }
 
-/// The device called so: by id, then by name, then by a part of its name.
+/// The device called so, or the system's default.
 fn find(host: &Host, direction: Direction, wanted: Option<&str>) -> Result<Device, DeviceError> {
     let missing = || missing(direction, wanted);
     let Some(wanted_name) = wanted else {
         return default_device(host, direction).ok_or_else(missing);
     };
     let all: Vec<_> = devices(host, direction).into_iter().map(|device| (ids(&device), device)).collect();
-    let part = wanted_name.to_lowercase();
-    let by = |test: &dyn Fn(&Ids) -> bool| all.iter().find(|(ids, _)| test(ids));
-    let found = by(&|ids| ids.full == wanted_name || ids.raw == wanted_name)
-        .or_else(|| by(&|ids| ids.name == wanted_name))
-        .or_else(|| by(&|ids| !part.is_empty() && ids.name.to_lowercase().contains(&part)));
+    let named = all.iter().map(|(ids, _)| (ids.full.as_str(), ids.name.as_str()));
+    let found = watch::find(named, wanted_name).and_then(|at| all.get(at));
     found.map(|(_, device)| device.clone()).ok_or_else(missing)
 }
 
-/// Whether a device of this id is still there; true when nobody can tell.
-pub(crate) fn is_there(direction: Direction, id: &str) -> bool {
-    let Some(host) = host() else { return true };
-    let all = devices(&host, direction);
-    all.is_empty() || all.iter().any(|device| ids(device).full == id)
+/// What devices there are, those that only an expert would choose too.
+pub(crate) fn landscape() -> Landscape {
+    let Some(host) = host() else { return Landscape::default() };
+    let side = |direction| {
+        let seen = |device: &Device| {
+            let Ids { full: id, name, .. } = ids(device);
+            Seen { id, name, life: 0 }
+        };
+        Side {
+            default: default_device(&host, direction).map(|device| ids(&device).full),
+            devices: devices(&host, direction).iter().map(seen).collect(),
+        }
+    };
+    Landscape { mics: side(Direction::In), speakers: side(Direction::Out) }
 }
 
 fn trouble(what: &str, error: &::cpal::Error) -> DeviceError {
@@ -168,11 +223,15 @@ fn trouble(what: &str, error: &::cpal::Error) -> DeviceError {
     }
 }
 
-/// What to ask of the device: PulseAudio converts by itself, better there than twice.
-fn config(host: &Host, default: &SupportedStreamConfig) -> (StreamConfig, SampleFormat) {
+/// What to ask of the device: PulseAudio converts rates by itself, better there than twice, and is asked for
+/// so many channels.
+fn config(host: &Host, default: &SupportedStreamConfig, pulse_channels: u16) -> (StreamConfig, SampleFormat) {
     if is_pulse(host) {
-        let config =
-            StreamConfig { channels: 1, sample_rate: RATE, buffer_size: BufferSize::Fixed(PULSE_FRAMES) };
+        let config = StreamConfig {
+            channels: pulse_channels,
+            sample_rate: RATE,
+            buffer_size: BufferSize::Fixed(PULSE_FRAMES),
+        };
         return (config, SampleFormat::F32);
     }
     let config = StreamConfig {
@@ -183,10 +242,88 @@ fn config(host: &Host, default: &SupportedStreamConfig) -> (StreamConfig, Sample
     (config, default.sample_format())
 }
 
+/// What part of a second ALSA's buffers hold, best first; two of them are in use. Its own choice may be
+/// seconds.
+const ALSA_BUFFERS: [u32; 4] = [100, 50, 20, 10];
+
+/// Devices that stumbled over such short buffers, and how many of the sizes not to try again.
+// overflow: one entry a device, and no more than 32 of them.
+static STUMBLED: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
+
+/// Opens this device with longer buffers from now on; false when they are as long as they get.
+pub(crate) fn take_longer_buffers(id: &str) -> bool {
+    let mut stumbled = STUMBLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !id.starts_with("alsa:") {
+        return false;
+    }
+    if let Some((_, left_out)) = stumbled.iter_mut().find(|(one, _)| one == id) {
+        *left_out += 1;
+        return *left_out < ALSA_BUFFERS.len();
+    }
+    if stumbled.len() < 32 {
+        stumbled.push((id.to_owned(), 1));
+    }
+    true
+}
+
+/// The sizes of buffers to try, best first.
+fn buffers(id: &str, config: &StreamConfig) -> Vec<BufferSize> {
+    if !id.starts_with("alsa:") {
+        return vec![config.buffer_size];
+    }
+    let stumbled = STUMBLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let left_out = stumbled.iter().find(|(one, _)| one == id).map_or(0, |(_, left_out)| *left_out);
+    let left_out = left_out.min(ALSA_BUFFERS.len() - 1);
+    let sizes = ALSA_BUFFERS[left_out..].iter().map(|part| BufferSize::Fixed(config.sample_rate / part));
+    sizes.chain([BufferSize::Default]).collect()
+}
+
+/// Builds a stream with the first size of buffer that the device takes.
+fn with_buffers<S>(
+    id: &str,
+    mut config: StreamConfig,
+    build: impl Fn(StreamConfig) -> Result<S, ::cpal::Error>,
+) -> Result<S, ::cpal::Error> {
+    let sizes = buffers(id, &config);
+    let last = sizes.len() - 1;
+    for size in &sizes[..last] {
+        config.buffer_size = *size;
+        match build(config) {
+            Err(error) if error.kind() == ErrorKind::UnsupportedConfig => {
+                tracing::debug!(%error, ?size, "the device takes no such buffer");
+            }
+            built => return built,
+        }
+    }
+    config.buffer_size = sizes[last];
+    build(config)
+}
+
+/// How many channels to ask the sound server for. It would make several one by their mean, a quarter of a
+/// voice that is on one of four.
+#[cfg(target_os = "linux")]
+fn mic_channels(host: &Host, raw: &str) -> u16 {
+    if !is_pulse(host) {
+        return 1;
+    }
+    let known = super::pulse::channels(raw).inspect_err(|error| {
+        tracing::debug!(%error, "the microphone's channels are not known");
+    });
+    known.ok().flatten().unwrap_or(1)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mic_channels(_: &Host, _: &str) -> u16 {
+    1
+}
+
 /// Tells the audio thread of errors that end the stream.
 fn on_error(gauge: Arc<Gauge>) -> impl FnMut(::cpal::Error) + Send + 'static {
     move |error| match error.kind() {
-        ErrorKind::Xrun | ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged => {
+        ErrorKind::Xrun => {
+            gauge.stumbles.fetch_add(1, Ordering::Relaxed);
+        }
+        ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged => {
             tracing::debug!(%error, "a sound device stumbled");
         }
         _ => {
@@ -200,23 +337,30 @@ fn on_error(gauge: Arc<Gauge>) -> impl FnMut(::cpal::Error) + Send + 'static {
 pub(crate) fn open_mic(wanted: Option<&str>, wake: &Thread) -> Result<DeviceMic, DeviceError> {
     let host = host().ok_or_else(|| missing(Direction::In, wanted))?;
     let device = find(&host, Direction::In, wanted)?;
-    let Ids { full: id, name, .. } = ids(&device);
+    let Ids { full: id, raw, name } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_input_config().map_err(fail)?;
-    let (config, format) = config(&host, &default);
-    let (feed, ring, gauge) = from_mic(config.sample_rate as usize / 2, wake);
-    let stream = match format {
-        SampleFormat::F32 => record::<f32>(&device, config, feed, gauge.clone()),
-        SampleFormat::I16 => record::<i16>(&device, config, feed, gauge.clone()),
-        SampleFormat::I24 => record::<I24>(&device, config, feed, gauge.clone()),
-        SampleFormat::I32 => record::<i32>(&device, config, feed, gauge.clone()),
-        SampleFormat::U8 => record::<u8>(&device, config, feed, gauge.clone()),
-        SampleFormat::U16 => record::<u16>(&device, config, feed, gauge.clone()),
-        other => return Err(DeviceError::Unusable { what: name, why: format!("samples are {other}") }),
-    };
-    let stream = stream.map_err(fail)?;
+    let (config, format) = config(&host, &default, mic_channels(&host, &raw));
+    let built = with_buffers(&id, config, |config| {
+        let (feed, ring, gauge) = from_mic(config.sample_rate as usize / 2, wake);
+        let stream = match format {
+            SampleFormat::F32 => record::<f32>(&device, config, feed, gauge.clone()),
+            SampleFormat::I16 => record::<i16>(&device, config, feed, gauge.clone()),
+            SampleFormat::I24 => record::<I24>(&device, config, feed, gauge.clone()),
+            SampleFormat::I32 => record::<i32>(&device, config, feed, gauge.clone()),
+            SampleFormat::U8 => record::<u8>(&device, config, feed, gauge.clone()),
+            SampleFormat::U16 => record::<u16>(&device, config, feed, gauge.clone()),
+            other => return Err(unknown(other)),
+        };
+        Ok((stream?, ring, gauge))
+    });
+    let (stream, ring, gauge) = built.map_err(fail)?;
     stream.play().map_err(fail)?;
-    Ok(DeviceMic::new(Opened { stream, name, id, rate: config.sample_rate, gauge }, ring))
+    Ok(DeviceMic::new(Opened { stream: Box::new(stream), name, id, rate: config.sample_rate, gauge }, ring))
+}
+
+fn unknown(format: SampleFormat) -> ::cpal::Error {
+    ::cpal::Error::with_message(ErrorKind::UnsupportedOperation, format!("samples are {format}"))
 }
 
 fn record<T>(
@@ -230,34 +374,51 @@ where
     f32: FromSample<T>,
 {
     let channels = usize::from(config.channels.max(1));
+    let mut loudest = Loudest::new(config.channels, config.sample_rate);
     let take = move |data: &[T], _: &::cpal::InputCallbackInfo| {
         let frames = data.chunks_exact(channels);
-        feed.write(frames.len(), frames.map(|frame| mix::mono(frame.iter().map(|x| x.to_sample::<f32>()))));
+        let mono = |frame: &[T]| loudest.mono(frame.iter().map(|x| x.to_sample::<f32>()));
+        feed.write(frames.len(), frames.map(mono));
     };
     device.build_input_stream(config, take, on_error(gauge), Some(BUILD))
 }
 
 /// Opens a speaker; may block for seconds.
 pub(crate) fn open_speaker(wanted: Option<&str>, wake: &Thread) -> Result<DeviceSpeaker, DeviceError> {
-    let host = host().ok_or_else(|| missing(Direction::Out, wanted))?;
-    let device = find(&host, Direction::Out, wanted)?;
+    let shared = host().ok_or_else(|| missing(Direction::Out, wanted))?;
+    let (host, keep) = speaker_host(shared);
+    let opened = open_speaker_by(&host, wanted, wake);
+    if keep && opened.is_err() {
+        *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = Some(host);
+    }
+    opened
+}
+
+fn open_speaker_by(host: &Host, wanted: Option<&str>, wake: &Thread) -> Result<DeviceSpeaker, DeviceError> {
+    let device = find(host, Direction::Out, wanted)?;
     let Ids { full: id, name, .. } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_output_config().map_err(fail)?;
-    let (config, format) = config(&host, &default);
-    let (feed, ring, gauge) = to_speaker(config.sample_rate as usize / 2, wake);
-    let stream = match format {
-        SampleFormat::F32 => play::<f32>(&device, config, feed, gauge.clone()),
-        SampleFormat::I16 => play::<i16>(&device, config, feed, gauge.clone()),
-        SampleFormat::I24 => play::<I24>(&device, config, feed, gauge.clone()),
-        SampleFormat::I32 => play::<i32>(&device, config, feed, gauge.clone()),
-        SampleFormat::U8 => play::<u8>(&device, config, feed, gauge.clone()),
-        SampleFormat::U16 => play::<u16>(&device, config, feed, gauge.clone()),
-        other => return Err(DeviceError::Unusable { what: name, why: format!("samples are {other}") }),
-    };
-    let stream = stream.map_err(fail)?;
+    let (config, format) = config(host, &default, 1);
+    let built = with_buffers(&id, config, |config| {
+        let (feed, ring, gauge) = to_speaker(config.sample_rate as usize / 2, wake);
+        let stream = match format {
+            SampleFormat::F32 => play::<f32>(&device, config, feed, gauge.clone()),
+            SampleFormat::I16 => play::<i16>(&device, config, feed, gauge.clone()),
+            SampleFormat::I24 => play::<I24>(&device, config, feed, gauge.clone()),
+            SampleFormat::I32 => play::<i32>(&device, config, feed, gauge.clone()),
+            SampleFormat::U8 => play::<u8>(&device, config, feed, gauge.clone()),
+            SampleFormat::U16 => play::<u16>(&device, config, feed, gauge.clone()),
+            other => return Err(unknown(other)),
+        };
+        Ok((stream?, ring, gauge))
+    });
+    let (stream, ring, gauge) = built.map_err(fail)?;
     stream.play().map_err(fail)?;
-    Ok(DeviceSpeaker::new(Opened { stream, name, id, rate: config.sample_rate, gauge }, ring))
+    Ok(DeviceSpeaker::new(
+        Opened { stream: Box::new(stream), name, id, rate: config.sample_rate, gauge },
+        ring,
+    ))
 }
 
 fn play<T>(

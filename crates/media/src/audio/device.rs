@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer};
 
 use super::BLOCK;
-use super::cpal::Direction;
 use super::ends::{MicSource, SpeakerSink};
 use super::opener::Named;
 use super::resample::Resampler;
@@ -17,18 +15,26 @@ use crate::codec::opus::RATE;
 use crate::ends::DeviceError;
 
 /// A device that moves nothing for this long is lost: some go away without a word.
-const STALLED: Duration = Duration::from_secs(2);
-/// A microphone that gives nothing but zeros is looked for this often: a muted one may do so for long.
-const ZEROS: Duration = Duration::from_secs(5);
+const STALLED: Duration = Duration::from_millis(800);
+/// One that has just been opened gets more time: Bluetooth takes seconds to start.
+const STARTING: Duration = Duration::from_secs(3);
+/// It has started once it has been moving for so long.
+const STARTED: Duration = Duration::from_secs(2);
+/// A device that stumbles more often than this in a second needs longer buffers.
+const OFTEN: usize = 3;
+/// The watchdog looks at least so often, else it was our own thread, or the machine, that stood still.
+const HELD_UP: Duration = Duration::from_millis(400);
 /// The audio thread looks at a device this often even when its callback does not wake it.
 const LOOK: Duration = Duration::from_millis(20);
+/// A device's clock is no more than one part in so many (0.2 %) faster than ours.
+const DRIFT: u32 = 500;
 /// Calls larger than this (100 ms) are the device's first gulp, not its habit.
 const GULP: usize = 10;
 
 /// A device's stream and what is known of it.
 pub(crate) struct Opened {
     #[expect(dead_code, reason = "held for its life: sound stops when it is dropped")]
-    pub(crate) stream: ::cpal::Stream,
+    pub(crate) stream: Box<dyn Send>,
     pub(crate) name: String,
     pub(crate) id: String,
     /// Frames a second.
@@ -46,7 +52,11 @@ impl Opened {
 #[derive(Default)]
 struct Watchdog {
     moved: u64,
-    since: Option<Instant>,
+    /// When it moved first, and last.
+    moves: Option<(Instant, Instant)>,
+    looked: Option<Instant>,
+    /// Stumbles before this second, and when it began.
+    stumbled: Option<(usize, Instant)>,
 }
 
 impl Watchdog {
@@ -54,61 +64,42 @@ impl Watchdog {
         if opened.gauge.failed.load(Ordering::Acquire) {
             return Err(opened.lost("the system closed it"));
         }
-        let moved = opened.gauge.moved.load(Ordering::Relaxed);
-        let since = *self.since.get_or_insert(now);
-        if moved != self.moved {
-            (self.moved, self.since) = (moved, Some(now));
-        } else if now.saturating_duration_since(since) > STALLED {
-            return Err(opened.lost("no sound came or went for 2 seconds"));
+        if self.stalled(opened.gauge.moved.load(Ordering::Relaxed), now) {
+            return Err(opened.lost("no sound came or went"));
+        }
+        if self.stumbles_often(opened.gauge.stumbles.load(Ordering::Relaxed), now)
+            && super::cpal::take_longer_buffers(&opened.id)
+        {
+            return Err(opened.lost("it is opened anew with longer buffers"));
         }
         Ok(())
     }
-}
 
-/// Looks, on a thread of its own, whether a microphone that gives nothing but zeros is still there: a sound
-/// server may go on with silence, or with another source, after it was unplugged.
-#[derive(Default)]
-struct Roll {
-    zeros_since: Option<Instant>,
-    call: Option<JoinHandle<()>>,
-}
-
-impl Roll {
-    fn heard(&mut self, pcm: &[f32], opened: &Opened, now: Instant) {
-        if pcm.iter().any(|x| *x != 0.0) {
-            self.zeros_since = None;
-            return;
+    /// Whether there were too many of them in a second; `stumbles` counts on.
+    fn stumbles_often(&mut self, stumbles: usize, now: Instant) -> bool {
+        let (before, since) = *self.stumbled.get_or_insert((stumbles, now));
+        if now.saturating_duration_since(since) > Duration::from_secs(1) {
+            self.stumbled = Some((stumbles, now));
+            return false;
         }
-        let since = *self.zeros_since.get_or_insert(now);
-        let busy = self.call.as_ref().is_some_and(|call| !call.is_finished());
-        if busy || now.saturating_duration_since(since) < ZEROS {
-            return;
-        }
-        self.zeros_since = Some(now);
-        self.join();
-        let (id, gauge) = (opened.id.clone(), opened.gauge.clone());
-        let call = std::thread::Builder::new().name("microphone roll call".into()).spawn(move || {
-            if !super::cpal::is_there(Direction::In, &id) {
-                gauge.fail();
-            }
-        });
-        match call {
-            Ok(call) => self.call = Some(call),
-            Err(error) => tracing::warn!(%error, "no thread to look for the microphone"),
-        }
+        stumbles - before > OFTEN
     }
 
-    fn join(&mut self) {
-        if self.call.take().is_some_and(|call| call.join().is_err()) {
-            tracing::error!("looking for a microphone panicked");
+    /// Whether nothing has moved for too long; `moved` counts frames.
+    fn stalled(&mut self, moved: u64, now: Instant) -> bool {
+        let looked = self.looked.replace(now).unwrap_or(now);
+        let (first, last) = self.moves.get_or_insert((now, now));
+        if moved != self.moved {
+            self.moved = moved;
+            *last = now;
+            return false;
         }
-    }
-}
-
-impl Drop for Roll {
-    fn drop(&mut self) {
-        // Devices are closed on threads of their own, so this may wait.
-        self.join();
+        let since = now.saturating_duration_since(looked);
+        if since > HELD_UP {
+            *last = (*last + since).min(now);
+        }
+        let started = last.saturating_duration_since(*first) > STARTED;
+        now.saturating_duration_since(*last) > if started { STALLED } else { STARTING }
     }
 }
 
@@ -118,14 +109,13 @@ pub(crate) struct DeviceMic {
     ring: Consumer<f32>,
     resampler: Resampler,
     watchdog: Watchdog,
-    roll: Roll,
     missed: u64,
 }
 
 impl DeviceMic {
     pub(crate) fn new(opened: Opened, ring: Consumer<f32>) -> Self {
         let resampler = Resampler::new(opened.rate, RATE);
-        Self { opened, ring, resampler, watchdog: Watchdog::default(), roll: Roll::default(), missed: 0 }
+        Self { opened, ring, resampler, watchdog: Watchdog::default(), missed: 0 }
     }
 }
 
@@ -133,20 +123,21 @@ impl Named for DeviceMic {
     fn name(&self) -> String {
         self.opened.name.clone()
     }
+
+    fn device(&self) -> Option<&str> {
+        Some(&self.opened.id)
+    }
 }
 
 impl MicSource for DeviceMic {
     fn read(&mut self, now: Instant, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
         self.watchdog.check(&self.opened, now)?;
-        let (there, before) = (self.ring.slots(), out.len());
+        let there = self.ring.slots();
         if let Ok(chunk) = self.ring.read_chunk(there) {
             let (a, b) = chunk.as_slices();
             self.resampler.push(a, out);
             self.resampler.push(b, out);
             chunk.commit_all();
-        }
-        if there > 0 {
-            self.roll.heard(&out[before..], &self.opened, now);
         }
         let missed = self.opened.gauge.missed.load(Ordering::Relaxed);
         let lost = missed - self.missed;
@@ -178,8 +169,8 @@ pub(crate) struct DeviceSpeaker {
     watchdog: Watchdog,
     level: Level,
     missed: u64,
-    /// Time up to which blocks have been mixed.
-    mixed_until: Option<Instant>,
+    /// Time up to which blocks have been mixed, by the device's clock, and when that was last set.
+    mixed_until: Option<(Instant, Instant)>,
 }
 
 impl DeviceSpeaker {
@@ -206,6 +197,10 @@ impl Named for DeviceSpeaker {
     fn name(&self) -> String {
         self.opened.name.clone()
     }
+
+    fn device(&self) -> Option<&str> {
+        Some(&self.opened.id)
+    }
 }
 
 impl SpeakerSink for DeviceSpeaker {
@@ -218,13 +213,18 @@ impl SpeakerSink for DeviceSpeaker {
         let target = self.level.update(call, starved, now);
         let filled = self.in_samples(self.ring.buffer().capacity() - self.ring.slots());
         let blocks = target.saturating_sub(filled).div_ceil(BLOCK);
-        // No faster than time: a device's first gulp of seconds must not drain the jitter buffers.
+        // No faster than time: a device's first gulp of seconds must not drain the jitter buffers. Its clock
+        // may be faster than ours all the same: it is let gain a little.
         let most = Duration::from_secs_f64(target as f64 / f64::from(RATE)) + TICK;
-        let from = self.mixed_until.map_or(now, |until| until.max(now.checked_sub(most).unwrap_or(now)));
+        let least = now.checked_sub(most).unwrap_or(now);
+        let from = self.mixed_until.map_or(now, |(until, then)| {
+            let gained = now.saturating_duration_since(then) / DRIFT;
+            until.checked_sub(gained).unwrap_or(until).max(least)
+        });
         let ahead = (now + most).saturating_duration_since(from);
         let allowed = (ahead.as_millis() / TICK.as_millis()) as usize;
         let blocks = blocks.min(allowed);
-        self.mixed_until = Some(from + TICK * blocks as u32);
+        self.mixed_until = Some((from + TICK * blocks as u32, now));
         Ok(blocks)
     }
 
@@ -298,6 +298,39 @@ impl Level {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_that_stops_is_noticed_within_a_second_and_a_slow_start_is_not() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut dog = Watchdog::default();
+        assert!((0..=29).all(|n| !dog.stalled(0, at(n * 100))), "Bluetooth takes its time");
+        assert!(dog.stalled(0, at(3100)));
+        let mut dog = Watchdog::default();
+        assert!((0..30).all(|n| !dog.stalled(n, at(n * 100))));
+        let noticed = (30..50).map(|n| at(n * 100)).find(|now| dog.stalled(29, *now)).unwrap();
+        assert!(noticed < at(2900 + 1000), "{:?}", noticed - at(2900));
+    }
+
+    #[test]
+    fn a_stumble_now_and_then_is_nothing_and_many_at_once_are() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut dog = Watchdog::default();
+        assert!((0..1000).all(|n| !dog.stumbles_often(n as usize / 5, at(n * 100))), "two a second");
+        assert!((0..10).any(|n| dog.stumbles_often(200 + 2 * n as usize, at(100_000 + n * 100))));
+    }
+
+    #[test]
+    fn a_machine_that_stood_still_is_no_device_that_did() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut dog = Watchdog::default();
+        assert!((0..30).all(|n| !dog.stalled(n, at(n * 100))));
+        assert!(!dog.stalled(29, at(60_000)), "asleep for a minute");
+        assert!(!dog.stalled(29, at(60_500)), "and slow to wake");
+        assert!((0..10).any(|n| dog.stalled(29, at(60_600 + n * 100))));
+    }
 
     #[test]
     fn the_ring_is_kept_at_two_calls_and_grows_only_while_it_runs_dry() {

@@ -273,6 +273,12 @@ impl Jitter {
             }
             self.queue.pop_front();
             self.counts.discarded += 1;
+            // What was thrown away is not to be guessed: that would take as long, and nothing be won.
+            if let (Phase::Playing, Some(first)) = (self.phase, self.queue.front()) {
+                self.next = self.next.max(first.timestamp);
+                self.last_seq = self.last_seq.max(first.seq - 1);
+                self.guessed = 0;
+            }
         }
     }
 

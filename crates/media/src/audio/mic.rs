@@ -13,6 +13,7 @@ use super::cleaner::Cleaner;
 use super::ends::{MicSource, Tone};
 use super::measure::rms;
 use super::opener::{Change, Opener};
+use super::watch::Side;
 use super::wav::WavMic;
 use crate::codec::opus::{LONG_PACKET, OpusEncoder, OpusError, PACKET, RATE};
 use crate::ends::{DeviceError, MicUse};
@@ -146,6 +147,19 @@ impl Mic {
     pub(crate) fn set_music(&mut self, music: bool) {
         if let Err(error) = self.encoder.set_music(music) {
             tracing::warn!(%error, "the encoder goes on as it was");
+        }
+    }
+
+    /// Whether the system's devices matter to it.
+    pub(crate) fn needs_watch(&self) -> bool {
+        self.end.needs_watch()
+    }
+
+    /// These are the system's microphones now.
+    pub(crate) fn news(&mut self, mics: Side, now: Instant, tell: &dyn Fn(AudioEvent)) {
+        if let Some(change) = self.end.news(mics, now) {
+            self.source_changed();
+            tell(event(change));
         }
     }
 
@@ -317,5 +331,6 @@ fn event(change: Change<MicUse>) -> AudioEvent {
         Change::Opened(source, name) => AudioEvent::MicOpened { source, name },
         Change::Failed(source, error) => AudioEvent::MicFailed { source, error },
         Change::Lost(source, error) => AudioEvent::MicLost { source, error },
+        Change::FellBack(wanted, name, error) => AudioEvent::MicFellBack { wanted, name, error },
     }
 }

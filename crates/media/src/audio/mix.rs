@@ -1,4 +1,4 @@
-//! Adding voices, and making many channels one.
+//! Adding voices.
 
 /// Adds `voice` to `sum`.
 pub(crate) fn add(sum: &mut [f32], voice: &[f32]) {
@@ -31,17 +31,6 @@ pub(crate) fn limit(pcm: &mut [f32]) {
     }
 }
 
-/// The mean of the channels of one frame; what is not a number counts as silence.
-pub(crate) fn mono(frame: impl Iterator<Item = f32>) -> f32 {
-    let (mut sum, mut channels) = (0.0, 0u16);
-    for x in frame {
-        sum += x;
-        channels += 1;
-    }
-    let mean = sum / f32::from(channels.max(1));
-    if mean.is_finite() { mean.clamp(-1.0, 1.0) } else { 0.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,12 +56,5 @@ mod tests {
         let mut pcm = [0.25; 480];
         fade(&mut pcm, 2.0, 2.0);
         assert_eq!(pcm, [0.5; 480]);
-    }
-
-    #[test]
-    fn many_channels_become_their_mean() {
-        assert_eq!(mono([0.5, 0.25, 0.0, 0.25].into_iter()), 0.25);
-        assert_eq!(mono(std::iter::empty()), 0.0);
-        assert_eq!(mono([f32::INFINITY, 0.0].into_iter()), 0.0);
     }
 }

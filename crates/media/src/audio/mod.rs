@@ -3,8 +3,9 @@
 //! The thread "audio" owns everything: microphone ring, resampler, Opus, the sink out; inlets, jitter
 //! buffers, Opus, mix, ring, speaker in. Device callbacks only move samples through lock-free rings and
 //! unpark it; files and "no device" are driven by its clock. It is woken when a packet's worth of sound was
-//! captured, when the speaker took something, and by each command. Opening and closing devices, which can
-//! block, happens on short-lived threads "microphone opener", "speaker closer" and so on.
+//! captured, when the speaker took something, by each command, and when the system's devices change, of which
+//! the thread "sound watcher" tells it. Opening and closing devices, which can block, happens on short-lived
+//! threads "microphone opener", "speaker closer" and so on.
 
 mod attention;
 mod booth;
@@ -12,15 +13,21 @@ mod chime;
 pub mod cleaner;
 mod cpal;
 mod device;
+#[cfg(test)]
+mod drift;
 mod echo;
 mod ends;
 mod jitter;
+mod job;
+mod loudest;
 pub mod measure;
 mod mic;
 mod mix;
 mod opener;
 mod playout;
 mod processing;
+#[cfg(target_os = "linux")]
+mod pulse;
 mod rehearsal;
 mod remote;
 mod resample;
@@ -29,6 +36,7 @@ mod ring;
 mod slack;
 mod stretch;
 mod voice;
+mod watch;
 mod wav;
 
 use std::collections::HashMap;
@@ -49,6 +57,7 @@ use cleaner::Cleaner;
 use mic::{Gate, Mic, Sink};
 use playout::Playout;
 use remote::{Outlet, Shared, inlet};
+use watch::Watch;
 
 /// Samples (48 kHz) that are mixed and played at a time: 10 ms.
 pub(crate) const BLOCK: usize = 480;
@@ -82,11 +91,21 @@ pub enum AudioEvent {
         /// Why, and what to do.
         error: DeviceError,
     },
-    /// It stopped, and is tried again every 2 s.
+    /// It stopped, and is tried again: at once, when the devices change, and every 2 s.
     MicLost {
         /// As chosen.
         source: MicUse,
         /// Why, and what to do.
+        error: DeviceError,
+    },
+    /// The microphone chosen is away: the system's default is in use until it is back, which
+    /// [`AudioEvent::MicOpened`] tells. The choice and mute stay as they are.
+    MicFellBack {
+        /// As chosen.
+        wanted: MicUse,
+        /// What is in use, for people.
+        name: String,
+        /// Why the one chosen is not.
         error: DeviceError,
     },
     /// The speaker chosen is in use.
@@ -103,11 +122,21 @@ pub enum AudioEvent {
         /// Why, and what to do.
         error: DeviceError,
     },
-    /// It stopped, and is tried again every 2 s.
+    /// It stopped, and is tried again: at once, when the devices change, and every 2 s.
     SpeakerLost {
         /// As chosen.
         sink: SpeakerUse,
         /// Why, and what to do.
+        error: DeviceError,
+    },
+    /// The speaker chosen is away: the system's default is in use until it is back, which
+    /// [`AudioEvent::SpeakerOpened`] tells. The choice stays as it is.
+    SpeakerFellBack {
+        /// As chosen.
+        wanted: SpeakerUse,
+        /// What is in use, for people.
+        name: String,
+        /// Why the one chosen is not.
         error: DeviceError,
     },
     /// A remote's first packet has been decoded and mixed.
@@ -302,10 +331,11 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
         Ok(mic) => mic,
         Err(error) => return tracing::error!(%error, "no sound in this call"),
     };
-    let mut playout = Playout::new(me, Instant::now());
+    let mut playout = Playout::new(me.clone(), Instant::now());
     // Before the first sound is played.
     let mut cleaner = Cleaner::new(Processing::default());
     let mut booth = Booth::new(Instant::now());
+    let mut watch = None;
     loop {
         let wishes = std::mem::take(&mut *desk.wishes());
         if wishes.stop {
@@ -333,6 +363,13 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
         }
         for outlet in wishes.remotes {
             playout.add(outlet);
+        }
+        if watch.is_none() && (mic.needs_watch() || playout.needs_watch()) {
+            watch = Some(Watch::start(me.clone()));
+        }
+        if let Some(devices) = watch.as_ref().and_then(Watch::news) {
+            mic.news(devices.mics, now, events);
+            playout.news(devices.speakers, now, events);
         }
         mic.run(&mut cleaner, &mut booth, now, events);
         playout.run(&mut cleaner, &mut booth, now, events);

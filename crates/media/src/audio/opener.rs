@@ -2,40 +2,67 @@
 //!
 //! Opening and closing a device can block for seconds, so each is done on a short-lived thread of its own;
 //! the audio thread only looks whether it is done. The old end is used until the new one is open; when that
-//! fails, the old one stays. An end that could not be opened at all, or was lost, is tried again.
+//! fails, the old one stays. A device that was chosen and is away has the system's default in its place until
+//! it is back. An end that could not be opened at all, or was lost, is tried again: when the devices change,
+//! and every 2 s.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
-use std::thread::{JoinHandle, Thread};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use super::job::Job;
+use super::watch::Side;
 use crate::ends::{DeviceError, MicUse, SpeakerUse};
 
-/// From losing a device to trying it again.
+/// From a device that could not be opened to trying it again.
 const RETRY: Duration = Duration::from_secs(2);
+/// A device that does not open within this is given up; it may hang for ever.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the owner waits at the end for a device that does not close.
-const PATIENCE: Duration = Duration::from_secs(3);
+const END_PATIENCE: Duration = Duration::from_secs(3);
+/// While so many openings hang nothing more is opened.
+const HUNG: usize = 3;
 
 /// The name of an end that a user can choose.
 pub(crate) trait Choice: Clone + PartialEq + std::fmt::Debug + Send + 'static {
     /// Whether it stands for no end at all, and what that is called.
     fn nothing(&self) -> Option<&'static str>;
+    /// The device picked by hand, if it is one.
+    fn device(&self) -> Option<&str>;
+    /// The system's default.
+    fn default() -> Self;
 }
 
-impl Choice for MicUse {
-    fn nothing(&self) -> Option<&'static str> {
-        (*self == Self::None).then_some("No microphone")
-    }
-}
+macro_rules! choice {
+    ($type:ident, $nothing:literal) => {
+        impl Choice for $type {
+            fn nothing(&self) -> Option<&'static str> {
+                (*self == Self::None).then_some($nothing)
+            }
 
-impl Choice for SpeakerUse {
-    fn nothing(&self) -> Option<&'static str> {
-        (*self == Self::None).then_some("No speaker")
-    }
-}
+            fn device(&self) -> Option<&str> {
+                match self {
+                    Self::Device(name) => Some(name),
+                    _ => None,
+                }
+            }
 
-/// Something that was opened and has a name for people.
+            fn default() -> Self {
+                Self::Default
+            }
+        }
+    };
+}
+choice!(MicUse, "No microphone");
+choice!(SpeakerUse, "No speaker");
+
+/// Something that was opened.
 pub(crate) trait Named {
+    /// For people.
     fn name(&self) -> String;
+    /// The device's id, if it is one.
+    fn device(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// What became of an end.
@@ -44,67 +71,63 @@ pub(crate) enum Change<U> {
     Opened(U, String),
     Failed(U, DeviceError),
     Lost(U, DeviceError),
+    /// The default, of this name, is in the place of the one that was chosen, and why.
+    FellBack(U, String, DeviceError),
 }
 
 /// Opens an end; given the thread to be woken when there is something to do.
 pub(crate) type Open<U, E> = fn(&U, &Thread) -> Result<Box<E>, DeviceError>;
 
-struct Job<T> {
-    thread: JoinHandle<()>,
-    result: Receiver<T>,
+/// An end in use.
+struct Current<U, E: ?Sized> {
+    /// What was asked for: what the user chose or chose before, or the default in its place.
+    used: U,
+    end: Box<E>,
+    /// Which life of the device it is; none while nobody has told.
+    life: Option<u32>,
+    /// To be opened anew although it is what is wanted.
+    stale: bool,
 }
 
-impl<T: Send + 'static> Job<T> {
-    fn start(name: &str, wake: Thread, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<Self> {
-        // overflow: never; one result is sent.
-        let (sender, result) = sync_channel(1);
-        let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
-            // Nobody listens only when the audio thread is gone; the result is dropped then.
-            let _ = sender.send(work());
-            wake.unpark();
-        })?;
-        Ok(Self { thread, result })
-    }
-
-    /// The result and whether the thread is done with it; `Err` when it died.
-    fn poll(&self) -> Option<Result<T, ()>> {
-        match self.result.try_recv() {
-            Ok(result) => Some(Ok(result)),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Err(())),
-        }
-    }
-
-    /// Waits for the thread, but not for ever: a hung sound server must not keep a call from ending.
-    fn finish(self) {
-        let waited = self.result.recv_timeout(PATIENCE);
-        if matches!(waited, Err(RecvTimeoutError::Timeout)) {
-            tracing::warn!("a sound device did not close in {PATIENCE:?}; left behind");
-            return;
-        }
-        drop(waited);
-        if self.thread.join().is_err() {
-            tracing::error!("a sound device's thread panicked");
-        }
-    }
+/// Why the chosen end is not in use.
+struct Trouble {
+    error: DeviceError,
+    /// Whether it was told; the same again is not.
+    said: bool,
 }
 
-type Opening<E> = Job<Result<Box<E>, DeviceError>>;
+/// An end being opened.
+struct Opening<U, E: ?Sized> {
+    used: U,
+    since: Instant,
+    job: Job<Result<Box<E>, DeviceError>>,
+}
+
+/// What the user chose.
+struct Wish<U> {
+    what: U,
+    /// Why it is not in use.
+    trouble: Option<Trouble>,
+}
 
 /// See the module.
 pub(crate) struct Opener<U, E: ?Sized> {
     label: &'static str,
     open: Open<U, E>,
     wake: Thread,
-    chosen: U,
-    current: Option<(U, Box<E>)>,
-    opening: Option<(U, Opening<E>)>,
+    wish: Wish<U>,
+    /// The wish before, while nothing has come of the present one.
+    prior: Option<Wish<U>>,
+    current: Option<Current<U, E>>,
+    opening: Option<Opening<U, E>>,
+    /// Closing devices, and openings that were given up.
     closing: Vec<Job<()>>,
+    hung: Vec<Job<Result<Box<E>, DeviceError>>>,
     /// Closed to make room for the chosen one, and opened again if that fails.
     fall_back: Option<U>,
     retry_at: Option<Instant>,
-    /// The error last reported, so that a vain retry is not reported again.
-    told: Option<DeviceError>,
+    /// The devices there are, once the watcher has told.
+    side: Option<Side>,
 }
 
 impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
@@ -114,89 +137,169 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
             label,
             open,
             wake,
-            chosen: nothing,
+            wish: Wish { what: nothing, trouble: None },
+            prior: None,
             current: None,
             opening: None,
             closing: Vec::new(),
+            hung: Vec::new(),
             fall_back: None,
             retry_at: None,
-            told: None,
+            side: None,
         }
     }
 
     pub(crate) fn current(&mut self) -> Option<&mut E> {
-        self.current.as_mut().map(|(_, end)| &mut **end)
+        self.current.as_mut().map(|current| &mut *current.end)
+    }
+
+    /// Whether the system's devices matter: the choice is one of them.
+    pub(crate) fn needs_watch(&self) -> bool {
+        self.wish.what.device().is_some() || self.wish.what == U::default()
     }
 
     /// From now on this one, please.
     pub(crate) fn choose(&mut self, choice: U, now: Instant) {
-        self.chosen = choice;
-        self.told = None;
+        let before = std::mem::replace(&mut self.wish, Wish { what: choice, trouble: None });
+        self.prior.get_or_insert(before);
         self.fall_back = None;
         self.retry_at = Some(now);
-        if self.chosen.nothing().is_some() {
+        if self.wish.what.nothing().is_some() {
             self.close_current();
+        } else if let Some(current) = &mut self.current {
+            current.stale = true;
         }
+    }
+
+    /// These are the devices now.
+    pub(crate) fn news(&mut self, side: Side, now: Instant) -> Option<Change<U>> {
+        self.side = Some(side);
+        if self.opening.is_some() || (self.current.is_none() && self.needs_watch()) {
+            // Held against them once it is open.
+            self.retry_at = Some(now);
+        }
+        self.compare(now)
+    }
+
+    /// Holds what is in use against what there is.
+    fn compare(&mut self, now: Instant) -> Option<Change<U>> {
+        let (side, current) = (self.side.as_ref()?, self.current.as_mut()?);
+        let id = current.end.device()?;
+        let life = side.life(id);
+        let before = current.life;
+        current.life = life.or(before);
+        let gone = before.is_some() && life.is_none();
+        let default = side.default.as_deref().filter(|default| side.life(default).is_some());
+        let moved = current.used == U::default() && default.is_some_and(|default| default != id);
+        if gone && !moved {
+            let what = current.end.name();
+            return self.lost(DeviceError::Lost { what, why: "it was unplugged".into() }, now);
+        }
+        let reborn = before.is_some() && life.is_some() && before != life;
+        current.stale |= reborn || moved;
+        let back = current.used != self.wish.what
+            && self.wish.what.device().is_some_and(|wanted| side.find(wanted).is_some());
+        if reborn || moved || back {
+            self.retry_at = Some(now);
+        }
+        None
     }
 
     /// The current one failed in use.
     pub(crate) fn lost(&mut self, error: DeviceError, now: Instant) -> Option<Change<U>> {
-        let (used, end) = self.current.take()?;
+        let Current { used, end, .. } = self.current.take()?;
+        let device = end.device().is_some();
         self.close(end);
-        self.retry_at = Some(now + RETRY);
-        self.told = Some(error.clone());
+        // A device at once, or the default in its place; a file only later.
+        self.retry_at = Some(if device { now } else { now + RETRY });
+        self.wish.trouble = Some(Trouble { error: error.clone(), said: true });
         Some(Change::Lost(used, error))
     }
 
     /// Gets on with it: what has changed since the last call.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Change<U>> {
         self.closing.retain(|job| job.poll().is_none());
-        if let Some((used, job)) = &self.opening {
-            let result = job.poll()?;
-            let used = used.clone();
-            self.opening = None;
-            let result = result.unwrap_or_else(|()| Err(self.broke(&used)));
-            return self.opened(used, result, now);
+        self.hung.retain(|job| !job.is_over());
+        if let Some(opening) = self.opening.take() {
+            return self.opening_goes_on(opening, now);
         }
         if self.retry_at.is_none_or(|at| at > now) {
             return None;
         }
+        if let Some(name) = self.wish.what.nothing() {
+            self.retry_at = None;
+            return Some(Change::Opened(self.wish.what.clone(), name.into()));
+        }
+        let lost = self.compare(now);
+        if lost.is_some() {
+            return lost;
+        }
         self.retry_at = None;
-        if let Some(name) = self.chosen.nothing() {
-            return Some(Change::Opened(self.chosen.clone(), name.into()));
-        }
-        self.start(None)
+        let target = self.target();
+        let fresh = self.current.as_ref().is_some_and(|current| current.used == target && !current.stale);
+        if fresh { None } else { self.start(target, None, now) }
     }
 
-    fn broke(&self, used: &U) -> DeviceError {
-        DeviceError::Unusable {
-            what: format!("{used:?}"),
-            why: format!("opening the {} broke down", self.label),
+    fn opening_goes_on(&mut self, opening: Opening<U, E>, now: Instant) -> Option<Change<U>> {
+        let result = match opening.job.poll() {
+            Some(Ok(result)) => result,
+            Some(Err(())) => Err(self.broke(&opening.used, "opening it broke down")),
+            None if now.saturating_duration_since(opening.since) < PATIENCE => {
+                self.opening = Some(opening);
+                return None;
+            }
+            None => {
+                self.hung.push(opening.job);
+                Err(self.broke(&opening.used, "it does not answer"))
+            }
+        };
+        self.opened(opening.used, result, now)
+    }
+
+    /// What to open now: the chosen one, or the default where that is known to be away.
+    fn target(&self) -> U {
+        let away = |side: &Side| self.wish.what.device().is_some_and(|wanted| side.find(wanted).is_none());
+        if self.wish.trouble.is_some() && self.side.as_ref().is_some_and(away) {
+            U::default()
+        } else {
+            self.wish.what.clone()
         }
     }
 
-    /// Opens the chosen one, after closing `old`.
-    fn start(&mut self, old: Option<Box<E>>) -> Option<Change<U>> {
-        let (open, used, wake) = (self.open, self.chosen.clone(), self.wake.clone());
+    fn broke(&self, used: &U, why: &str) -> DeviceError {
+        let what = used.device().unwrap_or(self.label);
+        DeviceError::Unusable { what: what.into(), why: why.into() }
+    }
+
+    /// Opens `used`, after closing `old`.
+    fn start(&mut self, used: U, old: Option<Box<E>>, now: Instant) -> Option<Change<U>> {
+        if self.hung.len() >= HUNG {
+            self.retry_at = Some(now + RETRY);
+            return None;
+        }
+        let (open, asked, wake) = (self.open, used.clone(), self.wake.clone());
         let name = format!("{} opener", self.label);
         let job = Job::start(&name, wake.clone(), move || {
             drop(old);
-            open(&used, &wake)
+            open(&asked, &wake)
         });
         match job {
             Ok(job) => {
-                self.opening = Some((self.chosen.clone(), job));
+                self.opening = Some(Opening { used, since: now, job });
                 None
             }
             Err(error) => {
+                self.retry_at = Some(now + RETRY);
                 let error = DeviceError::Unusable { what: self.label.into(), why: error.to_string() };
-                Some(Change::Failed(self.chosen.clone(), error))
+                Some(Change::Failed(used, error))
             }
         }
     }
 
     fn opened(&mut self, used: U, result: Result<Box<E>, DeviceError>, now: Instant) -> Option<Change<U>> {
-        if used != self.chosen {
+        let in_trouble = self.wish.what.device().is_some() && self.wish.trouble.is_some();
+        let stands_in = used == U::default() && in_trouble;
+        if used != self.wish.what && !stands_in {
             // Something else was chosen meanwhile: `retry_at` is set and opens that.
             if let Ok(end) = result {
                 self.close(end);
@@ -204,41 +307,75 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
             return None;
         }
         let error = match result {
-            Ok(end) => {
-                self.close_current();
-                let name = end.name();
-                self.current = Some((used.clone(), end));
-                (self.told, self.fall_back, self.retry_at) = (None, None, None);
-                return Some(Change::Opened(used, name));
-            }
+            Ok(end) => return Some(self.begin(used, end)),
             Err(error) => error,
         };
         let busy = matches!(error, DeviceError::Busy { .. });
-        if let Some((old, end)) = self.current.take_if(|_| busy) {
+        if let Some(Current { used: old, end, .. }) = self.current.take_if(|_| busy && !stands_in) {
             // Perhaps it is we who hold it: close the old one first.
             self.fall_back = Some(old);
-            return self.start(Some(end));
+            return self.start(used, Some(end), now);
         }
-        self.failed(used, error, now)
+        if stands_in { self.default_failed(now) } else { self.chosen_failed(error, now) }
     }
 
-    fn failed(&mut self, used: U, error: DeviceError, now: Instant) -> Option<Change<U>> {
-        if let Some(old) = self.fall_back.take() {
-            self.chosen = old;
-            self.retry_at = Some(now);
-        } else if let Some((old, _)) = &self.current {
-            self.chosen = old.clone();
-        } else {
-            self.retry_at = Some(now + RETRY);
+    /// Uses `end` from now on.
+    fn begin(&mut self, used: U, end: Box<E>) -> Change<U> {
+        self.close_current();
+        (self.fall_back, self.prior) = (None, None);
+        let name = end.name();
+        let life = self.side.as_ref().zip(end.device()).and_then(|(side, id)| side.life(id));
+        self.current = Some(Current { used: used.clone(), end, life, stale: false });
+        match &mut self.wish.trouble {
+            Some(trouble) if used != self.wish.what => {
+                trouble.said = true;
+                Change::FellBack(self.wish.what.clone(), name, trouble.error.clone())
+            }
+            _ => {
+                self.wish.trouble = None;
+                Change::Opened(used, name)
+            }
         }
-        let again = self.told.as_ref() == Some(&error);
-        self.told = Some(error.clone());
-        (!again).then_some(Change::Failed(used, error))
+    }
+
+    fn chosen_failed(&mut self, error: DeviceError, now: Instant) -> Option<Change<U>> {
+        let failed = self.wish.what.clone();
+        let (closed, prior) = (self.fall_back.take(), self.prior.take());
+        let in_use = closed.clone().or_else(|| self.current.as_ref().map(|current| current.used.clone()));
+        self.retry_at = Some(now + RETRY);
+        match (in_use, prior) {
+            (Some(_), Some(prior)) => {
+                self.wish = prior;
+                self.retry_at = closed.map(|_| now);
+                return Some(Change::Failed(failed, error));
+            }
+            // What stands in for it goes on doing so.
+            (Some(used), None) if used != failed => {
+                return if closed.is_some() { self.start(used, None, now) } else { None };
+            }
+            (None, _) if failed.device().is_some() => {
+                // Told when the default is open, or cannot be opened either.
+                self.wish.trouble.get_or_insert(Trouble { error, said: false });
+                return self.start(U::default(), None, now);
+            }
+            _ => {}
+        }
+        let again = self.wish.trouble.as_ref().is_some_and(|trouble| trouble.said && trouble.error == error);
+        self.wish.trouble = Some(Trouble { error: error.clone(), said: true });
+        (!again).then_some(Change::Failed(failed, error))
+    }
+
+    /// Neither the chosen device nor the default can be had.
+    fn default_failed(&mut self, now: Instant) -> Option<Change<U>> {
+        self.retry_at = Some(now + RETRY);
+        let trouble = self.wish.trouble.as_mut().filter(|trouble| !trouble.said)?;
+        trouble.said = true;
+        Some(Change::Failed(self.wish.what.clone(), trouble.error.clone()))
     }
 
     fn close_current(&mut self) {
-        if let Some((_, end)) = self.current.take() {
-            self.close(end);
+        if let Some(current) = self.current.take() {
+            self.close(current.end);
         }
     }
 
@@ -250,17 +387,21 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
             Err(error) => tracing::warn!(%error, "no thread to close the {}", self.label),
         }
     }
-}
 
-impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
     /// Closes everything and waits for it.
     pub(crate) fn finish(mut self) {
         self.close_current();
-        if let Some((_, job)) = self.opening.take() {
-            job.finish();
+        if let Some(opening) = self.opening.take() {
+            opening.job.finish(END_PATIENCE);
         }
         for job in self.closing.drain(..) {
-            job.finish();
+            job.finish(END_PATIENCE);
+        }
+        for job in self.hung.drain(..) {
+            job.finish(Duration::ZERO);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

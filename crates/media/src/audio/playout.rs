@@ -8,6 +8,7 @@ use super::cleaner::Cleaner;
 use super::ends::{NoSpeaker, SpeakerSink};
 use super::opener::{Change, Opener};
 use super::remote::{Outlet, Remote};
+use super::watch::Side;
 use super::wav::WavSpeaker;
 use super::{AudioEvent, BLOCK, mix};
 use crate::ends::{DeviceError, SpeakerUse};
@@ -31,6 +32,18 @@ impl Playout {
 
     pub(crate) fn choose(&mut self, choice: SpeakerUse, now: Instant) {
         self.end.choose(choice, now);
+    }
+
+    /// Whether the system's devices matter to it.
+    pub(crate) fn needs_watch(&self) -> bool {
+        self.end.needs_watch()
+    }
+
+    /// These are the system's speakers now.
+    pub(crate) fn news(&mut self, speakers: Side, now: Instant, tell: &dyn Fn(AudioEvent)) {
+        if let Some(change) = self.end.news(speakers, now) {
+            tell(event(change));
+        }
     }
 
     /// Plays this remote from now on; one of the same id is replaced.
@@ -129,5 +142,6 @@ fn event(change: Change<SpeakerUse>) -> AudioEvent {
         Change::Opened(sink, name) => AudioEvent::SpeakerOpened { sink, name },
         Change::Failed(sink, error) => AudioEvent::SpeakerFailed { sink, error },
         Change::Lost(sink, error) => AudioEvent::SpeakerLost { sink, error },
+        Change::FellBack(wanted, name, error) => AudioEvent::SpeakerFellBack { wanted, name, error },
     }
 }

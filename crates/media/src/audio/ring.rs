@@ -17,6 +17,8 @@ pub(crate) struct Gauge {
     pub(crate) largest: AtomicUsize,
     /// The microphone wakes the thread once so many frames are in the ring.
     pub(crate) wake_at: AtomicUsize,
+    /// Times that the device ran dry, or over, because its callback came too late.
+    pub(crate) stumbles: AtomicUsize,
     /// The device said that it is over.
     pub(crate) failed: AtomicBool,
     wake: Thread,
@@ -29,6 +31,7 @@ impl Gauge {
             missed: AtomicU64::new(0),
             largest: AtomicUsize::new(0),
             wake_at: AtomicUsize::new(0),
+            stumbles: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             wake: wake.clone(),
         })

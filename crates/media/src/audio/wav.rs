@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
+use super::BLOCK;
 use super::ends::{Metronome, MicSource, SpeakerSink};
 use super::opener::Named;
 use super::resample::Resampler;
-use super::{BLOCK, mix};
 use crate::codec::opus::RATE;
 use crate::ends::DeviceError;
 
@@ -111,7 +111,8 @@ fn mono(
         sum += sample? * scale;
         count += 1;
         if count == channels {
-            out.push(mix::mono(std::iter::once(sum / channels as f32)));
+            let mean = sum / channels as f32;
+            out.push(if mean.is_finite() { mean.clamp(-1.0, 1.0) } else { 0.0 });
             (sum, count) = (0.0, 0);
         }
     }

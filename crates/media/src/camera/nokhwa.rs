@@ -4,7 +4,7 @@
 
 use super::buffer::{Converter, Decoded};
 use super::device::{Watchdog, error_by_words, find, infrared};
-use super::modes::Pixels;
+use super::modes::{Mode, Pixels, choose};
 use super::source::CameraSource;
 use crate::ends::{DeviceError, DeviceInfo};
 use crate::frame::Frame;
@@ -17,7 +17,12 @@ const FORMATS: [FrameFormat; 3] = [FrameFormat::MJPEG, FrameFormat::YUYV, FrameF
 
 fn cameras() -> Vec<CameraInfo> {
     match ::nokhwa::query(ApiBackend::Auto) {
-        Ok(cameras) => cameras.into_iter().filter(|camera| !infrared(&camera.human_name())).collect(),
+        Ok(mut cameras) => {
+            cameras.retain(|camera| !infrared(&camera.human_name()));
+            // In no order on Linux.
+            cameras.sort_by(|a, b| a.index().cmp(b.index()));
+            cameras
+        }
         Err(error) => {
             tracing::warn!(%error, "the cameras could not be listed");
             Vec::new()
@@ -36,6 +41,21 @@ fn infos(cameras: &[CameraInfo]) -> Vec<DeviceInfo> {
 
 pub(super) fn list() -> Vec<DeviceInfo> {
     infos(&cameras())
+}
+
+fn pixels(format: FrameFormat) -> Option<Pixels> {
+    match format {
+        FrameFormat::MJPEG => Some(Pixels::Mjpeg),
+        FrameFormat::YUYV => Some(Pixels::Yuyv),
+        FrameFormat::NV12 => Some(Pixels::Nv12),
+        _ => None,
+    }
+}
+
+fn mode(format: &CameraFormat) -> Option<Mode> {
+    let pixels = pixels(format.format())?;
+    let (width, height) = (format.width(), format.height());
+    Some(Mode { pixels, width, height, interval: (1, format.frame_rate()) })
 }
 
 pub(super) struct NokhwaSource {
@@ -57,18 +77,22 @@ impl NokhwaSource {
 
     fn start(index: CameraIndex, what: &str) -> Result<Self, DeviceError> {
         let failed = |error: ::nokhwa::NokhwaError| error_by_words(what, &error.to_string());
-        let wanted = CameraFormat::new_from(1280, 720, FrameFormat::MJPEG, 30);
-        let request = RequestedFormat::with_formats(RequestedFormatType::Closest(wanted), &FORMATS);
-        let mut camera = ::nokhwa::Camera::new(index, request).map_err(failed)?;
-        let format = camera.camera_format();
-        let pixels = match format.format() {
-            FrameFormat::MJPEG => Pixels::Mjpeg,
-            FrameFormat::YUYV => Pixels::Yuyv,
-            FrameFormat::NV12 => Pixels::Nv12,
-            other => {
-                return Err(DeviceError::Unusable { what: what.into(), why: format!("it gives {other}") });
-            }
-        };
+        let unusable = |why: &str| DeviceError::Unusable { what: what.into(), why: why.into() };
+        #[cfg(target_os = "linux")]
+        if let CameraIndex::Index(number) = index {
+            super::v4l::make_known(number, what)?;
+        }
+        // Its own choice of the closest format finds none on a camera that has not just the one asked for.
+        let any = RequestedFormat::with_formats(RequestedFormatType::None, &FORMATS);
+        let mut camera = ::nokhwa::Camera::new(index, any).map_err(failed)?;
+        let listed = camera.compatible_camera_formats().map_err(failed)?;
+        let modes: Vec<Mode> = listed.iter().filter_map(mode).collect();
+        let mode = choose(&modes).ok_or_else(|| unusable("none of its formats is MJPEG, YUYV or NV12"))?;
+        let wanted = listed.into_iter().find(|format| self::mode(format) == Some(mode));
+        let wanted = wanted.ok_or_else(|| unusable("it does not keep to a format"))?;
+        let exactly = RequestedFormat::with_formats(RequestedFormatType::Exact(wanted), &FORMATS);
+        let format = camera.set_camera_requset(exactly).map_err(failed)?;
+        let pixels = pixels(format.format()).ok_or_else(|| unusable("it does not keep to a format"))?;
         camera.open_stream().map_err(failed)?;
         Ok(Self {
             name: what.to_owned(),

@@ -131,6 +131,30 @@ fn best_interval(interval: FrameIntervalEnum) -> (u32, u32) {
     }
 }
 
+/// Leaves a device as nokhwa can open it: whoever had it before may have left a format that it does not know,
+/// or a rate of no whole pictures a second. An error when it is in use, and so stays as it is.
+pub(super) fn make_known(number: u32, what: &str) -> Result<(), DeviceError> {
+    let set = || {
+        let device = Device::new(number as usize)?;
+        let (now, known) = (device.format()?, [Pixels::Yuyv, Pixels::Mjpeg, Pixels::Nv12]);
+        if known.iter().all(|pixels| pixels.fourcc() != &now.fourcc.repr)
+            && let Some(pixels) = formats(&device).iter().find(|pixels| known.contains(pixels))
+        {
+            device.set_format(&Format::new(now.width, now.height, FourCC::new(pixels.fourcc())))?;
+        }
+        device.set_params(&Parameters::with_fps(30))
+    };
+    match set() {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(opening_error(what, &error)),
+        Err(error) => {
+            // Some drivers have one rate only. What else is wrong, opening it tells.
+            tracing::debug!(camera = %what, %error, "the camera stays as it was left");
+            Ok(())
+        }
+    }
+}
+
 /// What the system's error means before there was any picture.
 fn opening_error(what: &str, error: &io::Error) -> DeviceError {
     let (what, why) = (what.to_owned(), error.to_string());
@@ -176,11 +200,17 @@ impl V4lSource {
             what: what.clone(),
             why: "none of its formats is MJPEG, YUYV, NV12 or I420".into(),
         })?;
+        Self::stream(what, &device, mode)
+    }
+
+    /// Streams in this mode; waits for the first picture.
+    fn stream(what: &str, device: &Device, mode: Mode) -> Result<Self, DeviceError> {
+        let failed = |error: io::Error| opening_error(what, &error);
         let fourcc = FourCC::new(mode.pixels.fourcc());
         let format = device.set_format(&Format::new(mode.width, mode.height, fourcc)).map_err(failed)?;
         if format.fourcc != fourcc {
             return Err(DeviceError::Unusable {
-                what: what.clone(),
+                what: what.to_owned(),
                 why: "it does not keep to a format".into(),
             });
         }
@@ -189,11 +219,11 @@ impl V4lSource {
         if let Err(error) = device.set_params(&Parameters::new(interval)) {
             tracing::debug!(camera = %what, %error, "the rate could not be set");
         }
-        let mut stream = MmapStream::with_buffers(&device, Type::VideoCapture, BUFFERS).map_err(failed)?;
+        let mut stream = MmapStream::with_buffers(device, Type::VideoCapture, BUFFERS).map_err(failed)?;
         stream.set_timeout(FIRST);
         let stride = if mode.pixels == Pixels::Mjpeg { 0 } else { format.stride as usize };
         let mut source = Self {
-            name: what.clone(),
+            name: what.to_owned(),
             stream: Guarded(Some(stream)),
             converter: Converter::new(mode.pixels, (format.width, format.height), stride),
             watchdog: Watchdog::new(what, Instant::now()),
@@ -305,6 +335,49 @@ mod tests {
             step_height: 8,
         };
         assert_eq!(discrete_sizes(FrameSizeEnum::Stepwise(range)), [(640, 480), (640, 360), (320, 240)]);
+    }
+
+    /// The mean of each bar of vivid's picture, below its text, and of its colours: eight bars of Y, U and V.
+    fn bars(picture: &crate::frame::I420) -> Vec<i32> {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let planes = picture.planes();
+        let sizes = [(width, height), (width / 2, height / 2), (width / 2, height / 2)];
+        let mean = |plane: &[u8], (width, height): (usize, usize), bar: usize| {
+            let across = (width * bar / 8 + width / 32)..(width * (bar + 1) / 8 - width / 32);
+            let rows = (height * 3 / 4)..(height * 7 / 8);
+            let all = rows.flat_map(|row| plane[row * width..][across.clone()].iter().map(|x| i32::from(*x)));
+            let all: Vec<i32> = all.collect();
+            all.iter().sum::<i32>() / all.len() as i32
+        };
+        let bars =
+            |(plane, size): (&[u8], (usize, usize))| (0..8).map(|bar| mean(plane, size, bar)).collect();
+        planes.into_iter().zip(sizes).flat_map(|plane| -> Vec<i32> { bars(plane) }).collect()
+    }
+
+    #[test]
+    #[ignore = "needs vivid's cameras: ./dev devices"]
+    fn on_a_real_device_each_format_gives_the_same_picture() {
+        let nodes = nodes();
+        let node = nodes.first().expect("vivid's cameras are wanted: see ./dev devices");
+        let device = Device::with_path(&node.path).unwrap();
+        let formats = formats(&device);
+        assert!(formats.len() >= 3, "vivid has YUYV, NV12 and I420; here are {formats:?}");
+        let (modes, mut first) = (modes(&device), None);
+        for pixels in formats {
+            let modes: Vec<Mode> = modes.iter().copied().filter(|mode| mode.pixels == pixels).collect();
+            let mode = choose(&modes).unwrap();
+            let mut source = V4lSource::stream(&node.info.name, &device, mode).unwrap();
+            let mut frames = Vec::new();
+            while frames.len() < 3 {
+                frames.extend(source.next(Instant::now() + Duration::from_secs(10)).unwrap());
+            }
+            assert_eq!((frames[2].image.width(), frames[2].image.height()), (mode.width, mode.height));
+            let bars = bars(&frames[2].image);
+            eprintln!("{mode:?}: {bars:?}");
+            let first: &Vec<i32> = first.get_or_insert(bars.clone());
+            let close = first.iter().zip(&bars).all(|(a, b)| (a - b).abs() <= 4);
+            assert!(close && bars.iter().max() > bars.iter().min(), "{pixels:?}: {bars:?} and not {first:?}");
+        }
     }
 
     #[test]
