@@ -26,9 +26,8 @@ const TRAIN_SLACK: Duration = Duration::from_micros(2500);
 
 /// So many packets of one report, and most of it, are a disaster.
 const DISASTER: usize = 20;
-/// Reports come each tenth of a second; when none has told of a packet so long and one and a half round trips
-/// after it left, so much of the pace is left: a queue, or nothing at all, stands between.
-const SILENCE: Duration = Duration::from_millis(240);
+/// When nothing tells of a packet for longer than the estimator has patience, so much of the pace is left: a queue,
+/// or nothing at all, stands between.
 const SILENT_SHARE: f64 = 0.04;
 
 /// What the path is thought to carry.
@@ -132,7 +131,7 @@ impl Controller {
     /// Reports stay away though packets are under way: the path, or its way back, is full or gone. Until the
     /// next report little leaves, so that what there is of it carries the sound.
     fn watch(&mut self, now: Instant) {
-        let Some(since) = self.unreported else { return };
+        let Some(since) = self.unreported.filter(|_| !self.slowed) else { return };
         if now.saturating_duration_since(since) >= self.silence() {
             self.slowed = true;
             self.control.set_silent(true);
@@ -142,8 +141,7 @@ impl Controller {
     }
 
     fn silence(&self) -> Duration {
-        // What is usual: somebody else's queue may stand for long, one that has just grown is to be seen here.
-        SILENCE + self.estimator.usual_trip().unwrap_or_default().mul_f64(1.5)
+        self.estimator.patience()
     }
 
     fn report_came(&mut self, report: &TransportLayerCc, now: Instant) {

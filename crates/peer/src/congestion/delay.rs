@@ -101,6 +101,11 @@ impl Delay {
         self.overs = 0;
     }
 
+    /// How much is tolerated because somebody else's queue stands, ms.
+    pub(super) fn others(&self) -> f64 {
+        self.extra
+    }
+
     /// To be called once all of a report was taken in.
     pub(super) fn queue(&mut self) -> Queue {
         let Some(now) = self.recent.iter().map(|(at, _)| *at).max() else { return Queue::default() };

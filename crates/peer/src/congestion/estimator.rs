@@ -34,8 +34,12 @@ const NOT_FULL: f64 = 160.0;
 /// somebody else's queue is no reason to starve.
 const BESIDE_AFTER: Duration = Duration::from_secs(2);
 const BESIDE: f64 = 0.06;
+/// Reports come each tenth of a second, and one may be lost.
+const REPORTS: Duration = Duration::from_millis(240);
+/// So many times what is tolerated for somebody else's queue.
+const BESIDE_OTHERS: f64 = 4.0;
 /// The usual round trip follows each by this share.
-const FOLLOWED: f64 = 1.0 / 16.0;
+const FOLLOWED: f64 = 1.0 / 32.0;
 /// A train of fewer packets, or a shorter one, says nothing of the link's rate.
 const TRAIN: usize = 8;
 const TRAIN_SPAN: f64 = 0.015;
@@ -132,10 +136,11 @@ impl Estimator {
         self.round_trip
     }
 
-    /// As [`Self::round_trip`], the mean of the last one or two seconds: a queue that stands counts, one that has
-    /// just begun to grow does not.
-    pub(crate) fn usual_trip(&self) -> Option<Duration> {
-        self.usual_trip
+    /// So long after it left nothing may tell of a packet before that is a sign of a queue that has just grown,
+    /// or of a path that is gone: more where a queue stands anyway, and more still beside somebody else's.
+    pub(crate) fn patience(&self) -> Duration {
+        let usual = self.usual_trip.unwrap_or_default().mul_f64(1.5);
+        REPORTS + usual + Duration::from_secs_f64(BESIDE_OTHERS * self.delay.others() / 1000.0)
     }
 
     /// Takes what one report told, in order of leaving.
@@ -258,8 +263,8 @@ impl Estimator {
             let less = self.target < 0.7 * self.before;
             let short = self.queue.ms < NOT_FULL;
             if self.draining && less && short && self.queue.ms < UNMOVED * queue && lost < UNLOST {
+                // Or somebody else fills the link: the rate finds out by and by.
                 self.delay.rebase();
-                self.target = self.target.max(0.9 * self.before);
                 (self.cut, self.draining, self.capacity) = (None, false, None);
                 return;
             }

@@ -36,9 +36,6 @@ struct Link {
     others: f64,
 }
 
-/// Reports stay away for so long, and one and a half round trips: little leaves.
-const SILENCE: Duration = Duration::from_millis(240);
-
 const GOOD: Link =
     Link { rate: 100e6, delay: Duration::from_millis(10), jitter: Duration::ZERO, loss: 0.0, others: 0.0 };
 /// A packet that would wait longer is dropped.
@@ -110,7 +107,7 @@ fn run(seed: u64, seconds: u64, most: f64, schedule: &[(f64, Link)]) -> Vec<Piec
         if ms % 33 == 0 {
             world.picture(most, ms < 33);
         }
-        let silence = SILENCE + world.estimator.usual_trip().unwrap_or_default().mul_f64(1.5);
+        let silence = world.estimator.patience();
         let silent = world.untold.front().is_some_and(|left| now - *left >= silence);
         let share = if silent { 0.04 } else { 1.0 };
         world.pacing.set_rate((world.estimator.pace() * share).max(30e3), now);
