@@ -13,6 +13,9 @@ const SHORT_ABOVE: f64 = 140_000.0;
 /// Below this the picture stops, before the sound suffers; above the other it comes back.
 const SUSPEND: f64 = 62_000.0;
 const RESUME: f64 = 80_000.0;
+/// What music gets, where the path carries so much.
+const MUSIC: f64 = 128_000.0;
+const MUSIC_FROM: f64 = 500_000.0;
 /// Sound that has the path to itself.
 const ALONE: std::ops::RangeInclusive<f64> = 10_000.0..=24_000.0;
 /// For so long, and twice as long after each picture that had to stop again soon, up to half a minute.
@@ -38,6 +41,7 @@ pub(super) struct Shares {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Allocation {
+    music: bool,
     suspended: bool,
     long: bool,
     /// Since when the path carries enough for a picture.
@@ -47,8 +51,14 @@ pub(super) struct Allocation {
 }
 
 impl Allocation {
-    pub(super) fn new() -> Self {
-        Self { suspended: false, long: false, enough: None, resumed: None, patience: PATIENCE }
+    /// `music`: as [`Self::set_music`].
+    pub(super) fn new(music: bool) -> Self {
+        Self { music, suspended: false, long: false, enough: None, resumed: None, patience: PATIENCE }
+    }
+
+    /// Whether sound is music, which is worth more than speech where there is room.
+    pub(super) fn set_music(&mut self, music: bool) {
+        self.music = music;
     }
 
     /// Shares out what the worst of the paths carries.
@@ -58,6 +68,8 @@ impl Allocation {
         let headers = HEADERS * if self.long { LONG } else { SHORT };
         let audio = if self.suspended {
             (estimate.bitrate - headers).clamp(*ALONE.start(), *ALONE.end())
+        } else if self.music && estimate.bitrate > MUSIC_FROM {
+            MUSIC
         } else {
             audio(estimate.bitrate, estimate.loss)
         };
@@ -115,21 +127,30 @@ mod tests {
     fn all_shares_and_their_headers_fit_into_what_the_path_carries() {
         let start = Instant::now();
         for bitrate in (70..4000).map(|kilo| f64::from(kilo) * 1000.0) {
-            let shares = Allocation::new().share(&estimate(bitrate), start);
+            let shares = Allocation::new(false).share(&estimate(bitrate), start);
             let packets = if shares.long { LONG } else { SHORT };
             let sent = f64::from(shares.audio) + packets * HEADERS + f64::from(shares.video) * 1.05;
             assert!(!shares.suspended && sent < bitrate * 1.02 + LEAST_PICTURE, "{bitrate}: {shares:?}");
         }
         for kilo in [35.0, 50.0, 60.0] {
-            let shares = Allocation::new().share(&estimate(kilo * 1000.0), start);
+            let shares = Allocation::new(false).share(&estimate(kilo * 1000.0), start);
             assert!(shares.suspended && shares.long);
             assert!(f64::from(shares.audio) + LONG * HEADERS <= kilo * 1000.0);
         }
     }
 
     #[test]
+    fn music_gets_more_where_there_is_room() {
+        let (mut allocation, now) = (Allocation::new(true), Instant::now());
+        assert_eq!(allocation.share(&estimate(1e6), now).audio, 128_000);
+        assert_eq!(allocation.share(&estimate(3e5), now).audio, 32_000);
+        allocation.set_music(false);
+        assert_eq!(allocation.share(&estimate(1e6), now).audio, 32_000);
+    }
+
+    #[test]
     fn what_is_sent_again_comes_off_the_picture() {
-        let mut allocation = Allocation::new();
+        let mut allocation = Allocation::new(false);
         let clean = allocation.share(&estimate(1e6), Instant::now());
         let lossy = Estimate { retransmitted: 200_000.0, loss: 0.2, ..estimate(1e6) };
         let lossy = allocation.share(&lossy, Instant::now());
@@ -139,7 +160,7 @@ mod tests {
     #[test]
     fn the_picture_stops_at_once_and_comes_back_with_growing_patience() {
         let start = Instant::now();
-        let mut allocation = Allocation::new();
+        let mut allocation = Allocation::new(false);
         let mut at = |ms: u64, bitrate: f64| {
             allocation.share(&estimate(bitrate), start + Duration::from_millis(ms)).suspended
         };

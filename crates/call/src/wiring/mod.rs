@@ -106,7 +106,7 @@ impl Wiring {
             muted: config.starts_muted(),
             camera_off: config.camera_off,
             encoding: false,
-            allocation: Allocation::new(),
+            allocation: Allocation::new(config.processing.music),
             audio_target: 0,
             paths_changed: Arc::default(),
             camera,
@@ -177,7 +177,10 @@ impl Wiring {
             Effect::UseCamera(source) => self.camera.use_source(source),
             Effect::UseMic(source) => self.audio.use_mic(source),
             Effect::UseSpeaker(sink) => self.audio.use_speaker(sink),
-            Effect::SetProcessing(processing) => self.audio.set_processing(processing),
+            Effect::SetProcessing(processing) => {
+                self.allocation.set_music(processing.music);
+                self.audio.set_processing(processing);
+            }
             Effect::SetVolume(key, volume) => self.audio.set_volume(key, volume),
             Effect::Ring(chime) => self.audio.ring(chime),
             Effect::Rehearse(what) => self.audio.rehearse(what),

@@ -156,9 +156,10 @@ impl Mic {
     }
 
     /// These are the system's microphones now.
-    pub(crate) fn news(&mut self, mics: Side, now: Instant, tell: &dyn Fn(AudioEvent)) {
+    pub(crate) fn news(&mut self, mics: Side, booth: &mut Booth, now: Instant, tell: &dyn Fn(AudioEvent)) {
         if let Some(change) = self.end.news(mics, now) {
             self.source_changed();
+            booth.mic_changed(now);
             tell(event(change));
         }
     }

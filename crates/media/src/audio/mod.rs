@@ -368,7 +368,7 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
             watch = Some(Watch::start(me.clone()));
         }
         if let Some(devices) = watch.as_ref().and_then(Watch::news) {
-            mic.news(devices.mics, now, events);
+            mic.news(devices.mics, &mut booth, now, events);
             playout.news(devices.speakers, now, events);
         }
         mic.run(&mut cleaner, &mut booth, now, events);
