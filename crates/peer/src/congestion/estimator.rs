@@ -15,7 +15,7 @@ const AWAY: Duration = Duration::from_millis(900);
 /// After a cut nothing is cut again before reports tell of packets that left so long after it.
 const EFFECT: Duration = Duration::from_millis(250);
 /// A queue that has shrunk to this part since needs no deeper cut.
-const SHRINKING: f64 = 0.93;
+const SHRINKING: f64 = 0.85;
 /// One that is about as long as before, though less is sent and nothing lost, is not ours.
 const UNMOVED: f64 = 1.15;
 const UNLOST: f64 = 0.06;
@@ -37,9 +37,9 @@ const BESIDE: f64 = 0.06;
 /// Reports come each tenth of a second, and one may be lost.
 const REPORTS: Duration = Duration::from_millis(240);
 /// So many times what is tolerated for somebody else's queue.
-const BESIDE_OTHERS: f64 = 4.0;
-/// The usual round trip follows each by this share.
-const FOLLOWED: f64 = 1.0 / 32.0;
+const BESIDE_OTHERS: f64 = 6.0;
+/// With less than this tolerated for others, ms, a queue is ours.
+const ALONE: f64 = 30.0;
 /// A train of fewer packets, or a shorter one, says nothing of the link's rate.
 const TRAIN: usize = 8;
 const TRAIN_SPAN: f64 = 0.015;
@@ -78,8 +78,6 @@ pub(crate) struct Estimator {
     drains_now: bool,
     reported: Option<Instant>,
     round_trip: Option<Duration>,
-    /// As that, the mean of the last seconds: with queues that stand.
-    usual_trip: Option<Duration>,
 }
 
 impl Estimator {
@@ -102,7 +100,6 @@ impl Estimator {
             drains_now: false,
             reported: None,
             round_trip: None,
-            usual_trip: None,
         }
     }
 
@@ -137,10 +134,10 @@ impl Estimator {
     }
 
     /// So long after it left nothing may tell of a packet before that is a sign of a queue that has just grown,
-    /// or of a path that is gone: more where a queue stands anyway, and more still beside somebody else's.
+    /// or of a path that is gone: more beside somebody else's.
     pub(crate) fn patience(&self) -> Duration {
-        let usual = self.usual_trip.unwrap_or_default().mul_f64(1.5);
-        REPORTS + usual + Duration::from_secs_f64(BESIDE_OTHERS * self.delay.others() / 1000.0)
+        let trip = self.round_trip.unwrap_or_default().mul_f64(1.5);
+        REPORTS + trip + Duration::from_secs_f64(BESIDE_OTHERS * self.delay.others() / 1000.0)
     }
 
     /// Takes what one report told, in order of leaving.
@@ -179,9 +176,11 @@ impl Estimator {
         );
     }
 
-    /// Whether the queue has become shorter of late, or nothing tells yet of what left after the cut.
+    /// Whether the queue has become shorter of late, or is ours alone, or nothing tells yet of what left after the
+    /// cut.
     fn makes_way(&mut self, now: Instant) -> bool {
-        if self.cut.is_some_and(|(cut, _)| self.newest.is_some_and(|left| left < cut)) {
+        let untold = self.cut.is_some_and(|(cut, _)| self.newest.is_some_and(|left| left < cut));
+        if untold || self.delay.others() < ALONE {
             return true;
         }
         let (since, shortest) = *self.shortest.get_or_insert((now, f64::INFINITY));
@@ -198,10 +197,6 @@ impl Estimator {
             // Down at once, up slowly: what is longer is the other side's waiting, or a queue.
             Some(known) if trip > known => known + (trip - known) / 32,
             _ => trip,
-        });
-        self.usual_trip = Some(match self.usual_trip {
-            Some(known) => known.mul_f64(1.0 - FOLLOWED) + trip.mul_f64(FOLLOWED),
-            None => trip,
         });
     }
 
@@ -311,11 +306,7 @@ impl Estimator {
         let Some(arriving) = arriving else { return };
         self.forget_capacity(arriving, now);
         let gain = match self.capacity {
-            // Beyond what the link last took only as far as more than that comes through.
-            Some(known)
-                if self.target > 0.8 * known.rate
-                    && (self.target < 1.2 * known.rate || arriving < known.rate) =>
-            {
+            Some(known) if self.target > 0.8 * known.rate && self.target < 1.2 * known.rate => {
                 known.rate * 0.04 * seconds
             }
             Some(_) => self.target * (1.4_f64.powf(seconds) - 1.0),
