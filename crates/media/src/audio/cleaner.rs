@@ -1,6 +1,6 @@
 //! Echo, noise and loudness of one's own voice, in this order.
 //!
-//! The echo is taken away by [`super::echo`] and [`super::residue`], which keep a near voice that speaks at the same
+//! The echo is taken away by `audio::echo` and `audio::residue`, which keep a near voice that speaks at the same
 //! time (docs/measurements.md has them beside AEC3); noise suppression, gain and the high-pass filter are the WebRTC
 //! audio processing module's, by `sonora`. One object for both directions, owned by the audio thread: it is shown
 //! what the speaker is about to play before the microphone can hear it, from the first block on, so it never meets
