@@ -18,12 +18,16 @@ const EFFECT: Duration = Duration::from_millis(250);
 const SHRINKING: f64 = 0.85;
 /// One that is about as long as before, though less is sent and nothing lost, is not ours.
 const UNMOVED: f64 = 1.15;
-const UNLOST: f64 = 0.06;
+const UNLOST: f64 = 0.12;
 /// A queue of ours is to be gone in about so many ms; meanwhile so much of the target leaves at least.
 const DRAIN: f64 = 400.0;
 const LEAST_PACE: f64 = 0.3;
 /// One that has not become shorter in this time is not ours alone: the pictures need not wait for it.
 const MAKE_WAY: Duration = Duration::from_millis(900);
+/// While the pace makes way, no less than this of the target is taken for what the link carries.
+const OF_PACE: f64 = 0.85;
+/// What is measured after a cut is no less than this of what was measured at it.
+const REFINED: f64 = 0.5;
 /// A rate measured so lately is not doubted for what a loss says.
 const LATELY: Duration = Duration::from_secs(3);
 /// Of a full link's rate so much is used.
@@ -67,6 +71,8 @@ pub(crate) struct Estimator {
     queue: Queue,
     /// When it was last cut, and how long the queue was.
     cut: Option<(Instant, f64)>,
+    /// What was thought to come through when it was.
+    cut_to: f64,
     /// The target before the first of the cuts that one queue brought.
     before: f64,
     /// When the newest packet that arrived had left.
@@ -93,6 +99,7 @@ impl Estimator {
             starting: true,
             queue: Queue::default(),
             cut: None,
+            cut_to: 0.0,
             before: START,
             newest: None,
             draining: false,
@@ -274,6 +281,8 @@ impl Estimator {
         let newest = self.acked.newest().unwrap_or(recent);
         let sudden = self.queue.ms > 2.0 * self.queue.tolerated + 20.0;
         let rate = if sudden { recent.min(newest.max(0.3 * recent)) } else { recent };
+        // What the pace lets through says nothing of the link.
+        let rate = if self.drains_now { rate.max(self.target * OF_PACE) } else { rate };
         // Somebody who sends less than the link takes may find it full of others' packets.
         if rate > 0.5 * self.target || sudden {
             self.full(rate, now);
@@ -282,6 +291,7 @@ impl Estimator {
         let cut = (rate * KEEP).max(self.target * 0.15);
         self.target = self.target.min(cut);
         self.cut = Some((now, self.queue.ms));
+        self.cut_to = rate;
         self.draining = true;
     }
 
@@ -290,6 +300,8 @@ impl Estimator {
         let Some(rate) = self.acked.recent().filter(|_| self.newest.is_some_and(|left| left < cut)) else {
             return;
         };
+        // Much less than at the cut is what was held back meanwhile, not what the link takes.
+        let rate = rate.max(REFINED * self.cut_to);
         if self.draining && self.capacity.is_some() && rate < self.before {
             self.capacity = Some(Capacity { rate, seen: now });
             self.target = rate * KEEP;

@@ -205,6 +205,9 @@ impl World {
         };
         let outcomes: Vec<Outcome> = self.flying.drain(..=newest).map(outcome).collect();
         let back = self.line_free.saturating_duration_since(now);
+        if self.chance.next() < link.loss {
+            return;
+        }
         self.reports.push_back((now + link.delay + back, outcomes));
     }
 
@@ -304,6 +307,18 @@ fn a_step_down_is_followed_within_two_seconds_and_a_step_up_within_ten() {
         assert!((0.35e6..0.525e6).contains(&during), "{during}\n{}", show(&pieces));
         let back = pieces.iter().find(|p| p.at > 20.0 && p.target > 2.0e6).map(|p| p.at - 20.0);
         assert!(back.is_some_and(|after| after < 10.0), "{back:?}\n{}", show(&pieces));
+    }
+}
+
+#[test]
+fn a_path_that_becomes_longer_and_loses_is_not_taken_for_a_full_one() {
+    for seed in 0..40 {
+        let worse = Link { delay: 110 * MS, jitter: 50 * MS, loss: 0.07, ..GOOD };
+        let pieces = twice(seed, 40, 1.7e6, &[(0.0, GOOD), (8.0, worse)]);
+        let rate = mean(&pieces, 16.0, 40.0, |p| p.target);
+        assert!(rate > 1.2e6, "{seed}: {rate}\n{}", show(&pieces));
+        let least = pieces.iter().filter(|p| p.at > 5.0).map(|p| p.target).fold(f64::INFINITY, f64::min);
+        assert!(least > 0.3e6, "{seed}: {least}\n{}", show(&pieces));
     }
 }
 
