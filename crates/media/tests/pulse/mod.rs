@@ -4,6 +4,7 @@
 //! starts the daemon and runs itself, by another name, in a process of its own.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+use media::audio::{Noise, Processing};
 use media::codec::opus::OpusDecoder;
 use media::{Audio, AudioEvent, AudioPacket};
 use std::io::Read;
@@ -90,6 +91,9 @@ impl Rig {
             Box::new(move |packet| packet_in.try_send(packet).unwrap()),
             Box::new(move |event| event_in.try_send(event).unwrap()),
         );
+        // Noise suppression takes a steady tone for noise; here the devices are tested.
+        let plain = Processing { echo: false, noise: Noise::Off, gain: false, music: false };
+        audio.set_processing(plain);
         Self { audio, packets, events }
     }
 
