@@ -3,9 +3,8 @@
 
 mod pulse;
 
-use media::audio::measure::{rms, tone_share};
-use media::{Audio, AudioEvent, AudioPacket, MicUse, RtpPacket, SpeakerUse};
-use pulse::{Rig, listen_to, pactl, play_into, with_daemon};
+use media::{AudioEvent, MicUse, SpeakerUse};
+use pulse::{Rig, listen_to, pactl, play_into, remote, steady, with_daemon};
 use std::time::{Duration, Instant};
 
 /// What is promised for an unplugged device.
@@ -50,20 +49,13 @@ fn source(name: &str, sink: &str) -> String {
     pactl(&["load-module", "module-remap-source", &name, &master])
 }
 
-/// The half second of `heard` that is most of this tone, and how much: a busy machine drops some.
-fn purest(heard: &[f32], tone: f32) -> (&[f32], f32) {
-    let halves = heard.windows(24_000).step_by(2400);
-    let rated = halves.map(|half| (half, tone_share(half, tone)));
-    rated.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
-}
-
 /// Which of these tones the microphone hears, and how loud.
 fn hears(rig: &Rig, tones: &[f32]) -> (f32, f32) {
     let heard = rig.record(75);
-    let rated = tones.iter().map(|tone| (*tone, purest(&heard[12_000..], *tone)));
-    let (tone, (half, share)) = rated.max_by(|a, b| a.1.1.total_cmp(&b.1.1)).unwrap();
-    assert!(share > 0.9, "{tone} Hz: {share}");
-    (tone, rms(half))
+    let rated = tones.iter().map(|tone| (*tone, steady(&heard[12_000..], *tone)));
+    let (tone, (share, loudness)) = rated.max_by(|a, b| a.1.0.total_cmp(&b.1.0)).unwrap();
+    assert!(share > 0.95, "{tone} Hz: {share}");
+    (tone, loudness)
 }
 
 #[test]
@@ -126,42 +118,9 @@ fn stall() {
     assert_eq!(hears(&rig, &[1000.0]).0, 1000.0);
 }
 
-/// Somebody else in the call, who plays this tone for ever.
-fn remote(rig: &Rig, folder: &std::path::Path, frequency: f32) -> Audio {
-    let path = folder.join("remote.wav");
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: 48_000,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(&path, spec).unwrap();
-    pulse::sine(frequency, 1).for_each(|x| writer.write_sample(x).unwrap());
-    writer.finalize().unwrap();
-    let inlet = rig.audio.add_remote(1);
-    let mut seq = 0u16;
-    let remote = Audio::spawn(
-        Box::new(move |packet: AudioPacket| {
-            seq = seq.wrapping_add(1);
-            inlet.push(RtpPacket {
-                seq,
-                timestamp: packet.timestamp,
-                marker: packet.marker,
-                payload: packet.data,
-                arrived: Instant::now(),
-                sender_us: None,
-            });
-        }),
-        Box::new(|_| {}),
-    );
-    remote.use_mic(MicUse::File(path));
-    remote
-}
-
 fn comes_out_of(sink: &str, frequency: f32) {
-    let heard = listen_to(sink, 3);
-    let (half, share) = purest(&heard, frequency);
-    assert!(rms(half) > 0.2 && share > 0.9, "{sink}: {}, {share} of it the tone", rms(half));
+    let (share, loudness) = steady(&listen_to(sink, 3), frequency);
+    assert!(loudness > 0.2 && share > 0.95, "{sink}: {loudness}, {share} of it the tone");
 }
 
 #[test]

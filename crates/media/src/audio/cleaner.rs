@@ -18,8 +18,8 @@ use super::processing::{Noise, Processing};
 use super::residue::Residue;
 use crate::codec::opus::RATE;
 
-/// How much later the voice comes out than it went in, in samples: what the high-pass filter holds back, and the windows of
-/// noise suppression and of what is done to the echo's residue.
+/// How much later the voice comes out than it went in, in samples: what the high-pass filter holds back, and the
+/// windows of noise suppression and of what is done to the echo's residue.
 const DELAY_MODULE: usize = 46;
 const DELAY_NOISE: usize = 288;
 const DELAY_ECHO: usize = BLOCK;
@@ -47,14 +47,8 @@ impl std::fmt::Debug for Cleaner {
 impl Cleaner {
     /// Ready for the first block.
     pub fn new(processing: Processing) -> Self {
-        let one = StreamConfig::new(RATE, 1);
-        let module = AudioProcessing::builder()
-            .config(config(processing))
-            .capture_config(one)
-            .render_config(one)
-            .build();
         Self {
-            module,
+            module: module(processing),
             filter: EchoFilter::new(),
             residue: Residue::new(),
             processing,
@@ -76,6 +70,14 @@ impl Cleaner {
         }
     }
 
+    /// What comes next is from another microphone, or from the same one after a while: nothing of what was heard
+    /// before is to come out with it, for it may have been heard while muted. What was learnt of the room stays.
+    pub fn begin_anew(&mut self) {
+        self.rest.clear();
+        self.residue = Residue::new();
+        self.module = module(self.processing);
+    }
+
     /// Whether anything is done at all.
     pub fn is_on(&self) -> bool {
         let Processing { echo, noise, gain, music } = self.processing;
@@ -85,7 +87,7 @@ impl Cleaner {
     /// How much later sound comes out than it went in, in samples, what waits for a whole block included.
     pub fn delay(&self) -> usize {
         if !self.is_on() {
-            return 0;
+            return self.rest.len();
         }
         let noise = if self.processing.noise == Noise::Off { 0 } else { DELAY_NOISE };
         let echo = if self.processing.echo { DELAY_ECHO } else { 0 };
@@ -152,6 +154,11 @@ impl Cleaner {
 /// What is no number, or louder than full scale, would stay in the filters.
 fn sane(sample: f32) -> f32 {
     if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+fn module(processing: Processing) -> AudioProcessing {
+    let one = StreamConfig::new(RATE, 1);
+    AudioProcessing::builder().config(config(processing)).capture_config(one).render_config(one).build()
 }
 
 fn config(processing: Processing) -> Config {
@@ -226,6 +233,30 @@ mod tests {
             pcm.chunks(77).for_each(|piece| cleaner.heard(piece, &mut out));
             assert_eq!((out, cleaner.delay(), cleaner.takes(960)), (pcm.clone(), 0, 960));
         }
+    }
+
+    #[test]
+    fn nothing_of_one_microphone_comes_out_with_the_next() {
+        let every = [(true, Noise::High), (true, Noise::Off), (false, Noise::Medium)];
+        for (echo, noise) in every {
+            let (mut cleaner, mut out) =
+                (Cleaner::new(Processing { echo, noise, gain: false, music: false }), Vec::new());
+            let mut voice = Lcg::new(6);
+            let loud: Vec<f32> = (0..48_200).map(|_| 0.5 * voice.next_f32()).collect();
+            cleaner.heard(&loud, &mut out);
+            cleaner.begin_anew();
+            out.clear();
+            cleaner.heard(&[0.0; 9600], &mut out);
+            assert_eq!(rms(&out), 0.0, "{echo} {noise:?}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_whole_block_is_told_when_it_is_switched_off() {
+        let (mut cleaner, mut out) = (Cleaner::new(Processing::default()), Vec::new());
+        cleaner.heard(&[0.1; 700], &mut out);
+        cleaner.set(off());
+        assert_eq!(cleaner.delay(), 220);
     }
 
     #[test]

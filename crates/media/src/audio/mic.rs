@@ -239,8 +239,12 @@ impl Mic {
             }
             _ => 0,
         };
-        if gap > 0 || lost > 0 || self.last.is_some_and(|(_, same)| !same) {
+        let changed = self.last.is_some_and(|(_, same)| !same);
+        if gap > 0 || lost > 0 || changed {
             self.skip(gap + lost);
+        }
+        if let Some(cleaner) = cleaner.as_mut().filter(|_| changed) {
+            cleaner.begin_anew();
         }
         self.last = Some((now, true));
         if let Some(cleaner) = &mut cleaner {

@@ -4,9 +4,10 @@
 //! starts the daemon and runs itself, by another name, in a process of its own.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+use media::audio::measure::{rms, tone_share};
 use media::audio::{Noise, Processing};
 use media::codec::opus::OpusDecoder;
-use media::{Audio, AudioEvent, AudioPacket};
+use media::{Audio, AudioEvent, AudioPacket, MicUse, RtpPacket};
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -148,6 +149,15 @@ pub(crate) fn pactl(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// The share of this tone in the middle one of `heard`'s tenths of a second, ordered by it, and how loud that one is:
+/// on a busy machine the sound server leaves something out here and there, which is not what is tested.
+pub(crate) fn steady(heard: &[f32], tone: f32) -> (f32, f32) {
+    let mut tenths: Vec<_> =
+        heard.chunks_exact(4800).map(|tenth| (tone_share(tenth, tone), rms(tenth))).collect();
+    tenths.sort_by(|a, b| a.0.total_cmp(&b.0));
+    tenths[tenths.len() / 2]
+}
+
 /// A tone at half of full scale.
 pub(crate) fn sine(frequency: f32, seconds: u32) -> impl Iterator<Item = i16> {
     (0..48_000 * seconds).map(move |n| {
@@ -187,4 +197,41 @@ pub(crate) fn listen_to(sink: &str, seconds: usize) -> Vec<f32> {
     let mut bytes = vec![0; 48_000 * 2 * seconds];
     listener.0.stdout.take().unwrap().read_exact(&mut bytes).unwrap();
     bytes.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32_768.0).collect()
+}
+
+/// A tone in a WAV file.
+pub(crate) fn tone(path: &Path, frequency: f32, seconds: u32) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 48_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    sine(frequency, seconds).for_each(|x| writer.write_sample(x).unwrap());
+    writer.finalize().unwrap();
+}
+
+/// Somebody else in the call, number 1, who plays this tone for ever.
+pub(crate) fn remote(rig: &Rig, folder: &Path, frequency: f32) -> Audio {
+    let path = folder.join("remote.wav");
+    tone(&path, frequency, 1);
+    let inlet = rig.audio.add_remote(1);
+    let mut seq = 0u16;
+    let remote = Audio::spawn(
+        Box::new(move |packet: AudioPacket| {
+            seq = seq.wrapping_add(1);
+            inlet.push(RtpPacket {
+                seq,
+                timestamp: packet.timestamp,
+                marker: packet.marker,
+                payload: packet.data,
+                arrived: Instant::now(),
+                sender_us: None,
+            });
+        }),
+        Box::new(|_| {}),
+    );
+    remote.use_mic(MicUse::File(path));
+    remote
 }
