@@ -4,9 +4,9 @@ use crate::address::{ClientAddress, Source};
 use crate::guest;
 use crate::hub::Hub;
 use crate::socket::{self, Timing};
+use crate::upgrade;
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
@@ -15,7 +15,6 @@ use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use signaling::RoomName;
-use signaling::message::MAX_MESSAGE;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -23,9 +22,6 @@ use std::sync::Arc;
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
     media-src 'self' blob: mediastream:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
     object-src 'none'";
-
-/// What a socket reads at once.
-const READ_BUFFER: usize = 4 * 1024;
 
 pub(crate) struct Web {
     pub(crate) hub: Arc<Hub>,
@@ -35,7 +31,7 @@ pub(crate) struct Web {
 
 pub(crate) fn router(web: Web) -> Router {
     Router::new()
-        .route("/ws", any(upgrade))
+        .route("/ws", any(open))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/favicon.ico", get(|| async { asset("icon.svg") }))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
@@ -45,13 +41,8 @@ pub(crate) fn router(web: Web) -> Router {
         .with_state(Arc::new(web))
 }
 
-async fn upgrade(
-    State(web): State<Arc<Web>>,
-    headers: HeaderMap,
-    extensions: Extensions,
-    upgrade: WebSocketUpgrade,
-) -> Response {
-    if !is_allowed(&headers, &web.origins) {
+async fn open(State(web): State<Arc<Web>>, request: Request) -> Response {
+    if !is_allowed(request.headers(), &web.origins) {
         let text = "pages of another origin may not connect; the server's configuration can list it\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
@@ -59,17 +50,8 @@ async fn upgrade(
         let text = "the server takes no more connections: try later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }
-    let (hub, timing, from) = (web.hub.clone(), web.timing, source(&extensions));
-    upgrade
-        // Twice what is allowed: a message that is only a little too large is read, and refused in words.
-        .max_message_size(2 * MAX_MESSAGE)
-        .max_frame_size(2 * MAX_MESSAGE)
-        // Each socket keeps it while it is open; larger messages make it grow for as long as they take.
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        // Answers to pings wait in there when the client does not read.
-        .max_write_buffer_size(4 * MAX_MESSAGE)
-        .on_upgrade(move |socket| socket::run(socket, hub, from, timing))
+    let (hub, timing, from) = (web.hub.clone(), web.timing, source(request.extensions()));
+    upgrade::upgrade(request, move |socket| socket::run(socket, hub, from, timing))
 }
 
 /// Whom the limits count it to.

@@ -149,7 +149,7 @@ impl Hub {
     /// What there is now.
     pub(crate) fn figures(&self) -> Figures {
         let inner = self.lock();
-        Figures { sockets: inner.sockets.len(), rooms: inner.rooms.len(), people: inner.rooms.people() }
+        Figures { sockets: inner.sockets.len(), rooms: inner.rooms.len(), people: inner.rooms.participants() }
     }
 }
 

@@ -45,6 +45,10 @@ impl Intake {
 
     /// A text frame.
     pub fn text(&mut self, text: &str, now: Instant) -> Verdict {
+        if !self.relays.has(now) && !self.others.has(now) {
+            // Whatever it is, it is not worth reading.
+            return self.too_fast(now);
+        }
         let parsed = ClientMessage::parse(text);
         let bucket = match parsed.as_ref().map(Class::of) {
             Ok(Class::Relay) => &mut self.relays,

@@ -16,7 +16,9 @@ mod outbox;
 pub mod room;
 pub mod server;
 pub mod socket;
+mod throttle;
 pub mod tries;
+mod upgrade;
 
 pub use config::{Config, ConfigError};
 pub use hub::Figures;

@@ -173,7 +173,7 @@ impl Rooms {
     }
 
     /// How many people are in rooms, those away included.
-    pub fn people(&self) -> usize {
+    pub fn participants(&self) -> usize {
         self.sockets.len() + self.away
     }
 
@@ -208,7 +208,7 @@ impl Rooms {
             Err(error) => return self.refuse(socket, ErrorCode::BadName, &error.to_string()),
         };
         let theirs = self.counted.get(&from).map_or(0, |counted| counted.people);
-        let all = self.people() + self.waiting.len();
+        let all = self.participants() + self.waiting.len();
         if theirs >= self.limits.address.people || all >= self.limits.people {
             let text = "the server takes no more people, or no more from your network: try later";
             return self.refuse(socket, ErrorCode::ServerFull, text);

@@ -5,13 +5,15 @@ use crate::hub::Hub;
 use crate::intake::{Intake, Verdict};
 use crate::outbox::{Closing, Next, Outbox};
 use crate::room::SocketId;
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use crate::upgrade::WebSocket;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use signaling::{ErrorCode, ServerMessage};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::{timeout, timeout_at};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Deadlines of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +118,9 @@ async fn read(
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => intake.sign_of_life(heard),
             Some(Ok(Message::Close(_))) => return "closed by the client",
             None => return "the connection ended",
-            Some(Err(error)) if is_too_large(&error) && !closing => {
+            // Not asked for, so not given.
+            Some(Ok(Message::Frame(_))) => continue,
+            Some(Err(Error::Capacity(_))) if !closing => {
                 hub.say(id, fatal(ErrorCode::TooLarge, "a message may have 65536 bytes".into()));
                 outbox.close(Closing::TooLarge);
                 closing = true;
@@ -190,16 +194,11 @@ fn fatal(code: ErrorCode, message: String) -> ServerMessage {
 }
 
 fn close_frame(closing: Closing) -> Message {
-    let code = match closing {
+    let code: u16 = match closing {
         Closing::Normal => 1000,
         Closing::Policy => 1008,
         Closing::TooLarge => 1009,
         Closing::Away => 1001,
     };
-    Message::Close(Some(CloseFrame { code, reason: "".into() }))
-}
-
-fn is_too_large(error: &axum::Error) -> bool {
-    // axum hides tungstenite's error behind `dyn Error` of a version that need not be ours.
-    error.to_string().starts_with("Space limit exceeded")
+    Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }))
 }

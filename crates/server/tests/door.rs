@@ -268,7 +268,7 @@ fn a_host_who_stays_away_too_long_is_host_no_more() {
     house.lose(1);
     let outputs = house.pass(29);
     assert_eq!(sent(&outputs, 2)[1], ServerMessage::Host { id: bo.id });
-    assert!(house.rooms.people() == 1);
+    assert!(house.rooms.participants() == 1);
 }
 
 #[test]
@@ -483,7 +483,7 @@ proptest! {
             house.say(n, ClientMessage::Bye);
         }
         house.pass(1000);
-        prop_assert!(house.rooms.is_empty() && house.rooms.people() == 0);
+        prop_assert!(house.rooms.is_empty() && house.rooms.participants() == 0);
         prop_assert_eq!(house.rooms.remembered(), (0, 0, 0));
     }
 }

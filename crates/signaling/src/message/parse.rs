@@ -1,7 +1,9 @@
 //! Reading and writing text frames: broken, unknown and newer messages are told apart.
 
 use super::{ClientMessage, MAX_MESSAGE, MAX_SERVER_MESSAGE, ServerMessage, VERSION};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 /// Why a text is not a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +78,66 @@ struct Head {
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
-    v: Option<serde_json::Value>,
+    v: Said,
+}
+
+/// The version that a message names. What is no number is passed over: it may be large and deep.
+#[derive(Default)]
+enum Said {
+    #[default]
+    Nothing,
+    Number(u64),
+    Nonsense,
+}
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(SaidVisitor)
+    }
+}
+
+struct SaidVisitor;
+
+impl<'de> Visitor<'de> for SaidVisitor {
+    type Value = Said;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a version")
+    }
+
+    fn visit_unit<E>(self) -> Result<Said, E> {
+        Ok(Said::Nothing)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Said, E> {
+        Ok(Said::Number(number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Said, E> {
+        Ok(Said::Nonsense)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Said, E> {
+        Ok(Said::Nonsense)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Said, E> {
+        Ok(Said::Nonsense)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Said, E> {
+        Ok(Said::Nonsense)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Said, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Said::Nonsense)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Said, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Said::Nonsense)
+    }
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str, types: &[&str], limit: usize) -> Result<T, ParseError> {
@@ -89,10 +150,12 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str, types: &[&str], limit: usize) ->
         return Err(ParseError::UnknownType(shortened(&head.kind)));
     }
     let versioned = matches!(head.kind.as_str(), "hello" | "welcome");
-    if let (true, Some(v)) = (versioned, &head.v)
-        && *v != VERSION
-    {
-        return Err(ParseError::Version(shortened(&v.to_string())));
+    match head.v {
+        Said::Number(v) if versioned && v != u64::from(VERSION) => {
+            return Err(ParseError::Version(v.to_string()));
+        }
+        Said::Nonsense if versioned => return Err(ParseError::Version("that is no number".into())),
+        Said::Nothing | Said::Number(_) | Said::Nonsense => {}
     }
     serde_json::from_str(text).map_err(malformed)
 }

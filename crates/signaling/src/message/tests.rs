@@ -108,6 +108,12 @@ fn broken_unknown_and_newer_are_told_apart() {
         ClientMessage::parse(r#"{"type":"hello","v":2,"rooms":[]}"#),
         Err(ParseError::Version("2".into()))
     );
+    for v in ["\"2\"", "[[1]]", "{\"a\":1}", "1.5", "-1", "true"] {
+        let text = format!(r#"{{"type":"hello","v":{v}}}"#);
+        assert!(matches!(ClientMessage::parse(&text), Err(ParseError::Version(_))), "{v}");
+    }
+    let none = ClientMessage::parse(r#"{"type":"hello","v":null}"#);
+    assert!(matches!(none, Err(ParseError::Malformed(_))));
     let deep = "[".repeat(MAX_MESSAGE);
     assert!(matches!(ClientMessage::parse(&deep), Err(ParseError::Malformed(_))));
     let long = " ".repeat(MAX_MESSAGE + 1);
