@@ -1,5 +1,6 @@
 // The page: takes what a person does to the room and the media, and draws what they say.
 
+import { DoorPanel } from './door.js';
 import { Media } from './media.js';
 import { deviceProblem, endProblem, INSECURE, lostProblem, Problems } from './problems.js';
 import { Room } from './room.js';
@@ -35,6 +36,11 @@ const media = new Media({
   },
 });
 const lists = new DeviceLists(media, () => tiles.videos, problems);
+const door = new DoorPanel({
+  lock: (change) => room?.lock(change),
+  admit: (id) => room?.admit(id),
+  refuse: (id) => room?.refuse(id),
+});
 const chat = new Chat((text) => room?.chat(text));
 
 /** Our own picture and buttons. */
@@ -61,6 +67,7 @@ function drawOwn() {
 function drawRoom() {
   if (!room) return;
   tiles.show(room.people);
+  door.draw(room.entrance);
   lists.applySpeaker();
   tiles.videos.filter((video) => video.paused && video.srcObject).forEach(play);
 }
@@ -97,8 +104,10 @@ function join() {
     url: new URL('/ws', location.href.replace(/^http/, 'ws')).href,
     room: wanted,
     name,
+    password: element('password').value || undefined,
     media,
     on: {
+      waiting,
       entered,
       changed: drawRoom,
       server(reachable) {
@@ -110,9 +119,26 @@ function join() {
       ended(code, text) {
         out();
         problems.show('server', endProblem(code, text));
+        if (code === 'no-entry') askForPassword();
       },
     },
   });
+}
+
+/** The host is asked: the page waits with us. */
+function waiting() {
+  if (document.body.dataset.view === 'call') showCall(false);
+  tiles.show(new Map());
+  setJoining(true);
+  element('join').hidden = true;
+  element('waiting').hidden = false;
+  element('waiting-cancel').focus();
+}
+
+function askForPassword() {
+  element('password-field').hidden = false;
+  element('password').focus();
+  element('password').select();
 }
 
 function entered() {
@@ -130,6 +156,7 @@ function out() {
   setJoining(false);
   tiles.show(new Map());
   chat.clear();
+  door.clear();
   document.title = 'Snug';
   if (document.body.dataset.view === 'call') showCall(false);
   element('join').focus();
@@ -142,6 +169,8 @@ function leave() {
 }
 
 function setJoining(joining) {
+  element('waiting').hidden = true;
+  element('join').hidden = false;
   element('join').disabled = joining;
   element('join').textContent = joining ? 'Joining…' : 'Join';
 }
@@ -155,6 +184,7 @@ function wire() {
     if (!room) join();
   });
   element('leave').addEventListener('click', leave);
+  element('waiting-cancel').addEventListener('click', leave);
   for (const [kind, { button }] of Object.entries(BUTTONS)) {
     button.addEventListener('click', () => media.set(kind, !media.on(kind)));
   }
@@ -177,7 +207,7 @@ media.start();
 /** For tests: the state, to look at. */
 window.snug = Object.freeze({
   get room() {
-    return room && { id: room.id, name: room.name };
+    return room && { id: room.id, name: room.name, entrance: room.entrance };
   },
   get people() {
     return new Map(room?.people ?? []);

@@ -28,6 +28,7 @@ export class Peer {
   #media;
   #send;
   #changed;
+  #fresh;
   #senders = {};
   #early = [];
   #found = [];
@@ -39,15 +40,17 @@ export class Peer {
   /**
    * @param polite whether we give way when both offer at once
    * @param iceServers from the welcome
+   * @param fresh resolves when those that ended have been set anew
    * @param media the local media: `stream`, and `sending(kind)` for the track to send now, or null
    * @param send takes `{type, …}` messages for this person
    * @param changed called after `state` or the tracks of `stream` changed
    */
-  constructor({ polite, iceServers, media, send, changed }) {
+  constructor({ polite, iceServers, fresh, media, send, changed }) {
     this.#polite = polite;
     this.#media = media;
     this.#send = send;
     this.#changed = changed;
+    this.#fresh = fresh;
     this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
     this.pc.onnegotiationneeded = () => this.#offer();
     this.pc.onicecandidate = ({ candidate }) => this.#tell(candidate);
@@ -92,6 +95,16 @@ export class Peer {
     this.#say(this.pc.localDescription);
     this.#found = found;
     found.forEach((candidate) => this.#send({ type: 'candidate', candidate }));
+  }
+
+  /** Other servers from now on: for the next search for a path. */
+  use(iceServers) {
+    if (this.pc.signalingState === 'closed') return;
+    try {
+      this.pc.setConfiguration({ ...this.pc.getConfiguration(), iceServers });
+    } catch (error) {
+      console.warn(`the servers are not taken: ${error}`);
+    }
   }
 
   /** Hangs up. */
@@ -212,8 +225,10 @@ export class Peer {
   }
 
   /** Looks for a new path; media goes on over the old one if that comes back. */
-  #restart() {
+  async #restart() {
     this.#restartIn(RESTART_AGAIN, this.state === 'failed' ? 'failed' : 'restarting');
+    await this.#fresh();
+    if (this.pc.signalingState === 'closed') return;
     // An offer that is out may have been lost, and no other is made before it is answered.
     this.resend();
     // Fires negotiationneeded, now or once the negotiation under way is over.

@@ -32,14 +32,14 @@ export function lostProblem(kind, label) {
 /** The line for a call that the server ended. */
 export function endProblem(code, text) {
   switch (code) {
-    case 'room-full':
-      return 'The room is full. Ask somebody to leave, or take another room.';
+    case 'no-entry':
+      return 'You cannot enter this room so. It may want a password or that somebody lets you in, be full, or not be open. Ask whoever is in it, look at name and password, and wait a minute after some tries.';
     case 'bad-room':
       return 'This room name is not possible. Take letters, digits, spaces, - and _, at most 64.';
     case 'bad-name':
       return 'This name is not possible. Take at most 64 letters.';
     case 'server-full':
-      return 'The server has no place left. Try again in a few minutes.';
+      return 'The server has no place left, or none for more people of your network. Try again in a few minutes.';
     case 'not-welcome':
       return 'You joined from another window, so this one left. Join again to come back here.';
     default:

@@ -1,6 +1,7 @@
 // The people of a room and the connections to them, driven by the server's messages. It knows no page.
 
 import { Peer } from './peer.js';
+import { Servers } from './servers.js';
 import { Signaling } from './signaling.js';
 
 export class Room {
@@ -11,22 +12,31 @@ export class Room {
   /** id to `{id, name, audio, video, away, peer}`, in the order they came. */
   people = new Map();
   #signaling;
-  #iceServers = [];
+  /** `{password, knock}`: who comes in by themselves; with neither, everybody. */
+  door = { password: false, knock: false };
+  /** The host's id. */
+  host = null;
+  /** To the host: who waits, `{id, name}`. */
+  knocks = [];
+  #servers = new Servers(() => this.#signaling.open && this.#signaling.send({ type: 'ice' }));
+  #password;
   #media;
   #on;
   #said = '';
 
   /**
-   * @param on `entered()`, `changed()` when people are to be drawn anew, `server(reachable)`,
+   * @param password the room's, as far as we know it
+   * @param on `waiting()` while the host is asked, `entered()`, `changed()` when people are to be drawn anew, `server(reachable)`,
    *   `chat(person, text)`, `refused(text)` for a message that had no effect, `ended(code, text)`
    */
-  constructor({ url, room, name, media, on }) {
+  constructor({ url, room, name, password, media, on }) {
     this.name = room;
     this.#media = media;
     this.#on = on;
+    this.#password = password;
     const hello = () => {
       this.#said = JSON.stringify(this.#state());
-      return { room, name, ...this.#state() };
+      return { room, name, ...this.#state(), password: this.#password };
     };
     this.#signaling = new Signaling(url, hello, {
       message: (message) => this.#take(message),
@@ -46,6 +56,28 @@ export class Room {
 
   chat(text) {
     this.#signaling.send({ type: 'chat', text });
+  }
+
+  /** As host: who comes in by themselves. */
+  lock(door) {
+    // Should our place be lost, we come back as anybody.
+    this.#password = door.password ?? this.#password;
+    this.#signaling.send({ type: 'door', ...door });
+  }
+
+  admit(id) {
+    this.#signaling.send({ type: 'admit', id });
+  }
+
+  refuse(id) {
+    this.#signaling.send({ type: 'refuse', id });
+  }
+
+  /** What there is to say of the door. */
+  get entrance() {
+    const ours = this.id !== null && this.host === this.id;
+    const hostName = this.people.get(this.host)?.name ?? 'The host';
+    return { ours, hostName, ...this.door, knocks: ours ? this.knocks : [] };
   }
 
   leave() {
@@ -71,6 +103,27 @@ export class Room {
       case 'welcome':
         this.#welcomed(message);
         break;
+      case 'waiting':
+        this.#hangUp();
+        this.#on.waiting();
+        return;
+      case 'host':
+        this.host = message.id;
+        if (this.host !== this.id) this.knocks = [];
+        break;
+      case 'door':
+        this.door = { password: message.password, knock: message.knock };
+        break;
+      case 'knock':
+        this.knocks = [...this.knocks.filter(({ id }) => id !== message.id), { id: message.id, name: message.name }];
+        break;
+      case 'knock-over':
+        this.knocks = this.knocks.filter(({ id }) => id !== message.id);
+        break;
+      case 'ice':
+        this.#servers.take(message.iceServers, message.ttl);
+        this.people.forEach(({ peer }) => peer.use(message.iceServers));
+        return;
       case 'joined':
         this.#add(message.participant);
         break;
@@ -107,11 +160,15 @@ export class Room {
     this.#on.changed();
   }
 
-  #welcomed({ id, room, iceServers, participants, resumed }) {
+  #welcomed({ id, room, iceServers, iceTtl, participants, resumed, host, door, knocks }) {
     if (!resumed) this.#hangUp();
+    this.host = host ?? null;
+    this.door = door ?? { password: false, knock: false };
+    this.knocks = knocks ?? [];
     this.id = id;
     this.name = room;
-    this.#iceServers = iceServers;
+    this.#servers.take(iceServers, iceTtl);
+    this.people.forEach(({ peer }) => peer.use(iceServers));
     const there = new Set(participants.map((each) => each.id));
     for (const [gone, { peer }] of this.people) {
       if (there.has(gone)) continue;
@@ -138,7 +195,8 @@ export class Room {
     const { id } = participant;
     const peer = new Peer({
       polite: this.id > id,
-      iceServers: this.#iceServers,
+      iceServers: this.#servers.list,
+      fresh: () => this.#servers.fresh(),
       media: this.#media,
       send: (message) => this.#signaling.send({ ...message, to: id }),
       changed: () => this.#on.changed(),
@@ -151,5 +209,6 @@ export class Room {
   #hangUp() {
     this.people.forEach(({ peer }) => peer.close());
     this.people.clear();
+    this.#servers.close();
   }
 }

@@ -23,7 +23,7 @@ export class Signaling {
 
   /**
    * @param url the server's `/ws`
-   * @param hello gives `{room, name, audio, video}` as they are when asked
+   * @param hello gives `{room, name, audio, video, password}` as they are when asked
    * @param on `message(message)` for each message from the server, welcome included;
    *   `dropped()` when the connection is lost and will be tried again;
    *   `ended(code, text)` when it is over: refused, or never reached.
@@ -72,7 +72,7 @@ export class Signaling {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
     socket.onopen = () => {
-      const hello = { type: 'hello', v: VERSION, ...this.#hello() };
+      const hello = { type: 'hello', v: VERSION, ...this.#hello(), knock: true };
       if (this.#resume) hello.resume = this.#resume;
       socket.send(JSON.stringify(hello));
     };
@@ -103,6 +103,8 @@ export class Signaling {
     } else if (message.type === 'error' && message.fatal) {
       this.#end(message.code, message.message);
     } else {
+      // We wait for a person now, and for as long as the server says.
+      if (message.type === 'waiting') clearTimeout(this.#timer);
       this.#on.message(message);
     }
   }

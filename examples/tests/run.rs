@@ -160,7 +160,12 @@ impl Person {
         };
         let (call, events) = Call::start(config).unwrap();
         let mut person = Self { call, events };
-        let join = Wish::Join { server: server.into(), room: room.into(), name: name.into() };
+        let join = Wish::Join {
+            server: server.into(),
+            room: room.into(),
+            name: name.into(),
+            password: call::Password::default(),
+        };
         person.call.command(join).unwrap();
         person.event("joined", |event| matches!(event, Event::Joined { .. })).await;
         person

@@ -75,6 +75,7 @@ fn phase(phase: &Phase) -> &'static str {
     match phase {
         Phase::Lobby => "lobby",
         Phase::Joining { .. } => "joining",
+        Phase::Waiting { .. } => "waiting",
         Phase::InRoom { .. } => "in_room",
         Phase::Reconnecting { .. } => "reconnecting",
     }

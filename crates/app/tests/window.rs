@@ -6,7 +6,9 @@ mod stage;
 
 use call::history::{History, Sample};
 use call::stats::Path;
-use call::{About, ChatLine, Command, Connection, Participant, Phase, Problem, Quality, Reason, Stats};
+use call::{
+    About, ChatLine, Command, Connection, Participant, Password, Phase, Problem, Quality, Reason, Stats,
+};
 use eframe::egui::{Event, Key, Modifiers};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
@@ -20,7 +22,8 @@ fn frame(width: u32, height: u32) -> Frame {
 }
 
 fn join(server: &str, room: &str, name: &str) -> Command {
-    Command::Join { server: server.into(), room: room.into(), name: name.into() }
+    let password = Password::default();
+    Command::Join { server: server.into(), room: room.into(), name: name.into(), password }
 }
 
 #[test]

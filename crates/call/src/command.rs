@@ -4,7 +4,7 @@
 use media::audio::Processing;
 use media::{CameraUse, MicUse, SpeakerUse};
 use serde::{Deserialize, Serialize};
-use signaling::ParticipantId;
+use signaling::{ParticipantId, Password};
 
 /// A request to the engine. None waits for its outcome: that shows in the snapshot and as events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub enum Command {
         room: String,
         /// How the others see us.
         name: String,
+        /// The room's password, when it has one. It becomes the password of a room that we open.
+        #[serde(default, skip_serializing_if = "Password::is_empty")]
+        password: Password,
     },
     /// Leave the room; the ends stay open.
     Leave,
@@ -88,6 +91,25 @@ pub enum Command {
         /// The text.
         text: String,
     },
+    /// As host: change who comes in by themselves. What is left out stays as it is.
+    Lock {
+        /// Whoever knows it comes in; empty takes it away.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<Password>,
+        /// Whether we are asked about everybody else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        knock: Option<bool>,
+    },
+    /// As host: let somebody in who knocks.
+    Admit {
+        /// Who.
+        id: ParticipantId,
+    },
+    /// As host: send somebody away who knocks.
+    Refuse {
+        /// Who.
+        id: ParticipantId,
+    },
     /// Look for new network paths with everybody (ICE restart).
     RestartIce,
     /// Take a problem off the snapshot: the user has read it.
@@ -120,6 +142,25 @@ mod tests {
         assert_eq!(parse(r#"{"cmd":"push_to_talk","on":true}"#), Command::PushToTalk { on: true });
         assert_eq!(parse(r#"{"cmd":"talk","on":true}"#), Command::Talk { on: true });
         assert_eq!(parse(r#"{"cmd":"chimes","on":false}"#), Command::Chimes { on: false });
+        let (password, knock) = (Some(Password::new("earl grey")), Some(true));
+        assert_eq!(
+            parse(r#"{"cmd":"lock","password":"earl grey"}"#),
+            Command::Lock { password: password.clone(), knock: None }
+        );
+        assert_eq!(parse(r#"{"cmd":"lock","knock":true}"#), Command::Lock { password: None, knock });
+        assert!(!format!("{:?}", Command::Lock { password, knock }).contains("earl"));
+        let id = ParticipantId("c7".into());
+        assert_eq!(parse(r#"{"cmd":"admit","id":"c7"}"#), Command::Admit { id: id.clone() });
+        assert_eq!(parse(r#"{"cmd":"refuse","id":"c7"}"#), Command::Refuse { id });
+        assert_eq!(
+            parse(r#"{"cmd":"join","server":"h","room":"tea","name":"Ann"}"#),
+            Command::Join {
+                server: "h".into(),
+                room: "tea".into(),
+                name: "Ann".into(),
+                password: Password::default()
+            }
+        );
         assert_eq!(parse(r#"{"cmd":"speaker_test"}"#), Command::SpeakerTest);
         assert_eq!(parse(r#"{"cmd":"echo_test"}"#), Command::EchoTest);
         assert_eq!(parse(r#"{"cmd":"stop_test"}"#), Command::StopTest);

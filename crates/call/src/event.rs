@@ -19,6 +19,37 @@ pub enum Event {
         /// Our id.
         id: ParticipantId,
     },
+    /// The host is asked whether we may come in.
+    Waiting {
+        /// For how long at most.
+        seconds: u64,
+    },
+    /// Somebody is host of the room: told when we come, and when it changes.
+    Host {
+        /// Their id.
+        id: ParticipantId,
+        /// Whether it is us.
+        me: bool,
+    },
+    /// Who comes in by themselves, when it is not everybody, or is no longer who it was.
+    Door {
+        /// Whoever knows the password.
+        password: bool,
+        /// The host is asked about everybody else.
+        knock: bool,
+    },
+    /// To the host: somebody wants to be let in.
+    Knock {
+        /// Their id.
+        id: ParticipantId,
+        /// Their name.
+        name: String,
+    },
+    /// To the host: somebody does not wait any more.
+    KnockOver {
+        /// Their id.
+        id: ParticipantId,
+    },
     /// We are out of it, by our own wish or not.
     Left {
         /// Why.

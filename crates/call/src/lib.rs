@@ -18,8 +18,10 @@ pub use command::Command;
 pub use event::Event;
 pub use history::History;
 pub use quality::{Quality, Reason};
+pub use signaling::Password;
 pub use snapshot::{
-    About, ChatLine, Connection, Devices, Hint, Me, Participant, Phase, Problem, Snapshot, Sound, Voice,
+    About, ChatLine, Connection, Devices, Entrance, Hint, Knocker, Me, Participant, Phase, Problem, Snapshot,
+    Sound, Voice,
 };
 pub use stats::Stats;
 

@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub me: Me,
     /// Everybody else in the room, in the order they came.
     pub participants: Vec<Participant>,
+    /// Who is host, who comes in, who waits outside.
+    pub entrance: Entrance,
     /// Who speaks, and how loud each is heard; who is not in it is silent and heard as they come.
     pub voices: BTreeMap<ParticipantId, Voice>,
     /// What the system has.
@@ -47,6 +49,7 @@ impl Snapshot {
             && self.me.looks_like(&other.me)
             && self.participants.len() == other.participants.len()
             && self.participants.iter().zip(&other.participants).all(|(one, two)| one.looks_like(two))
+            && self.entrance == other.entrance
             && self.voices == other.voices
             && self.devices == other.devices
             && self.problems == other.problems
@@ -87,6 +90,11 @@ pub enum Phase {
         /// The room's name.
         room: String,
     },
+    /// Outside the door: the host is asked.
+    Waiting {
+        /// The room's name.
+        room: String,
+    },
     /// In the room.
     InRoom {
         /// The room's name.
@@ -101,6 +109,30 @@ pub enum Phase {
         /// What others open to join.
         link: String,
     },
+}
+
+/// The way into the room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entrance {
+    /// Who is host; none outside of a room.
+    pub host: Option<ParticipantId>,
+    /// Whether that is us.
+    pub is_ours: bool,
+    /// Whoever knows the password comes in.
+    pub password: bool,
+    /// The host is asked about everybody else.
+    pub knock: bool,
+    /// Who waits, in the order they came; known to the host alone.
+    pub knocks: Vec<Knocker>,
+}
+
+/// Somebody who waits to be let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Knocker {
+    /// For [`crate::Command::Admit`] and [`crate::Command::Refuse`].
+    pub id: ParticipantId,
+    /// How they call themselves.
+    pub name: String,
 }
 
 /// Ourselves.
@@ -263,6 +295,8 @@ pub enum About {
     Server,
     /// The path to somebody.
     Connection,
+    /// A room that we could not enter.
+    Entry,
     /// A command that could not be carried out.
     Command,
 }

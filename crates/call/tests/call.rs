@@ -2,7 +2,7 @@
 
 mod common;
 
-use call::{Command, Connection, Event};
+use call::{Command, Connection, Event, Password};
 use common::{Person, World};
 use lab::mark::Colour;
 use media::{CameraUse, MicUse};
@@ -154,7 +154,12 @@ async fn an_unreachable_server_and_a_bad_room_are_told_plainly() {
     for (server, room) in
         [(format!("http://{free}"), "tea"), (world.line.url.clone(), "a/b"), ("::".into(), "tea")]
     {
-        ann.tell(Command::Join { server, room: room.into(), name: "Ann".into() });
+        ann.tell(Command::Join {
+            server,
+            room: room.into(),
+            name: "Ann".into(),
+            password: Password::default(),
+        });
         let event = ann.event("error", |e| matches!(e, Event::Error { fatal: true, .. })).await;
         let Event::Error { message, .. } = event else { unreachable!() };
         assert!(message.len() > 20, "{message}");

@@ -7,6 +7,7 @@
 //! - [`browser`]: drives Chromium.
 //! - [`mod@bench`]: the call-quality bench, Snug and Chromium over bad networks, and [`quick`]: the small one on a
 //!   good network; over [`speech`], [`delay`] and [`procs`] (Linux).
+//! - [`signal_load`]: what the server's rooms cost (Linux).
 //! - [`sound`]: what is left of echo and noise, and of the voice, in a made room.
 //!
 //! Threads: "link" carries packets and "browser stderr" keeps what a browser complains of; the handle of
@@ -29,6 +30,8 @@ pub mod procs;
 #[cfg(target_os = "linux")]
 pub mod quick;
 mod scene;
+#[cfg(target_os = "linux")]
+pub mod signal_load;
 #[cfg(target_os = "linux")]
 pub mod sound;
 pub mod speech;

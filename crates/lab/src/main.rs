@@ -7,6 +7,9 @@ mod bench;
 #[path = "main/quick.rs"]
 mod quick;
 #[cfg(target_os = "linux")]
+#[path = "main/signal_load.rs"]
+mod signal_load;
+#[cfg(target_os = "linux")]
 #[path = "main/sound.rs"]
 mod sound;
 
@@ -67,6 +70,9 @@ enum What {
     /// What is left of echo and noise, and of the voice, in a made room: tables, in Markdown.
     #[cfg(target_os = "linux")]
     Sound(sound::Args),
+    /// What the server's rooms cost: memory for each idle socket, relayed messages a second: tables, in Markdown.
+    #[cfg(target_os = "linux")]
+    SignalLoad(signal_load::Args),
     /// Write the speech of the bench (wav); needs espeak-ng.
     Speech {
         /// Where to.
@@ -117,6 +123,8 @@ fn main() -> Result<()> {
         What::Bench(args) => bench::main(&args),
         #[cfg(target_os = "linux")]
         What::Sound(args) => sound::main(&args),
+        #[cfg(target_os = "linux")]
+        What::SignalLoad(args) => signal_load::main(args),
         What::Speech { out } => lab::speech::write_speech(&out),
         What::Echo { at } => {
             let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}"))?;

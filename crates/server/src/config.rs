@@ -1,6 +1,7 @@
 //! How a server is set up: defaults, a TOML file, and what its values become.
 
-use crate::room::Limits;
+use crate::limits::Limits;
+use crate::room::Opening;
 use crate::socket::Timing;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,10 +21,10 @@ pub struct Config {
     pub ice: IceConfig,
     /// Browser origins (`https://host`) allowed beside the server's own.
     pub origins: Vec<String>,
-    /// What the rooms take.
+    /// How much the server takes.
     pub limits: Limits,
-    /// WebSockets in all.
-    pub sockets: usize,
+    /// Which rooms may be opened.
+    pub rooms: Opening,
     /// Deadlines of a connection.
     pub timing: Timing,
 }
@@ -35,7 +36,7 @@ impl Default for Config {
             ice: IceConfig::default(),
             origins: Vec::new(),
             limits: Limits::default(),
-            sockets: 2000,
+            rooms: Opening::default(),
             timing: Timing::default(),
         }
     }
@@ -69,6 +70,11 @@ impl std::fmt::Debug for IceConfig {
 }
 
 impl IceConfig {
+    /// How long what is given now is good, in seconds; none: for ever.
+    pub fn ttl(&self) -> Option<u64> {
+        self.turn.as_ref().map(|turn| turn.ttl)
+    }
+
     /// What to give to `user` now.
     pub fn servers(&self, user: &str, unix_seconds: u64) -> Vec<IceServer> {
         let mut servers = self.fixed.clone();
@@ -124,9 +130,8 @@ struct File {
     turn_secret: Option<toml::Spanned<String>>,
     turn_urls: Vec<String>,
     turn_ttl: Option<u64>,
-    max_rooms: Option<usize>,
-    max_connections: Option<usize>,
-    max_participants: Option<usize>,
+    limits: Limits,
+    rooms: Opening,
 }
 
 #[derive(Deserialize)]
@@ -169,9 +174,7 @@ impl Config {
             .collect();
         config.listen = file.listen.unwrap_or(config.listen);
         config.origins = file.origins;
-        config.limits.rooms = file.max_rooms.unwrap_or(config.limits.rooms);
-        config.limits.participants = file.max_participants.unwrap_or(config.limits.participants).clamp(1, 12);
-        config.sockets = file.max_connections.unwrap_or(config.sockets);
+        (config.limits, config.rooms) = (file.limits, file.rooms);
         Ok(config)
     }
 }
@@ -192,13 +195,18 @@ mod tests {
                turn_secret = "north"
                turn_urls = ["turn:turn.example:3478"]
                turn_ttl = 60
-               max_rooms = 7
                [[ice_servers]]
-               urls = ["stun:stun.example"]"#,
+               urls = ["stun:stun.example"]
+               [limits]
+               rooms = 7
+               [rooms]
+               create = "listed"
+               names = ["tea"]"#,
         )
         .unwrap();
         assert_eq!(config.listen.port(), 9000);
         assert_eq!(config.limits.rooms, 7);
+        assert_eq!(config.rooms.names.len(), 1);
         let servers = config.ice.servers("ann", 1_000_000);
         assert_eq!(servers[0].urls, ["stun:stun.example"]);
         assert_eq!(servers[1].username.as_deref(), Some("1000060:ann"));
@@ -220,7 +228,8 @@ mod tests {
             ("listen = \"0.0.0.0:1\"\nlistne = 1\n", "snug.toml:2: unknown field `listne`"),
             ("\n\nlisten = 7", "snug.toml:3: "),
             ("listen = \"here\"", "snug.toml:1: "),
-            ("max_rooms = -1", "snug.toml:1: "),
+            ("[limits]\nrooms = -1", "snug.toml:2: "),
+            ("[rooms]\nnames = [\"a/b\"]", "snug.toml:2: "),
             ("\n[[ice_servers]]\nurls = [\"stun:x\"]\nuser = \"x\"", "snug.toml:4: unknown field `user`"),
             ("\nturn_secret = \"x\"", "snug.toml:2: turn_secret is of no use"),
             ("listen = ", "snug.toml:1: "),

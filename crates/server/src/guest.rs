@@ -22,6 +22,7 @@ pub(crate) const PAGE: &[u8] = include_bytes!("../../../assets/guest/index.html"
 
 /// What it loads from `/assets/`. A new file is a new line here.
 pub(crate) const ASSETS: &[Asset] = assets![
+    "door.js" "text/javascript; charset=utf-8",
     "guest.css" "text/css; charset=utf-8",
     "guest.js" "text/javascript; charset=utf-8",
     "icon.svg" "image/svg+xml",
@@ -29,6 +30,7 @@ pub(crate) const ASSETS: &[Asset] = assets![
     "peer.js" "text/javascript; charset=utf-8",
     "problems.js" "text/javascript; charset=utf-8",
     "room.js" "text/javascript; charset=utf-8",
+    "servers.js" "text/javascript; charset=utf-8",
     "signaling.js" "text/javascript; charset=utf-8",
     "store.js" "text/javascript; charset=utf-8",
     "tiles.js" "text/javascript; charset=utf-8",

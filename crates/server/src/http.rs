@@ -1,20 +1,21 @@
 //! What the server answers over HTTP: the WebSocket, the guest's page, its health.
 
+use crate::address::{ClientAddress, Source};
 use crate::guest;
 use crate::hub::Hub;
 use crate::socket::{self, Timing};
+use crate::upgrade;
 use axum::Router;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use signaling::RoomName;
-use signaling::message::MAX_MESSAGE;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Scripts and styles only from here, the camera only through the page's own objects, in nobody's frame.
@@ -30,7 +31,7 @@ pub(crate) struct Web {
 
 pub(crate) fn router(web: Web) -> Router {
     Router::new()
-        .route("/ws", any(upgrade))
+        .route("/ws", any(open))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/favicon.ico", get(|| async { asset("icon.svg") }))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
@@ -40,19 +41,25 @@ pub(crate) fn router(web: Web) -> Router {
         .with_state(Arc::new(web))
 }
 
-async fn upgrade(State(web): State<Arc<Web>>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
-    if !is_allowed(&headers, &web.origins) {
+async fn open(State(web): State<Arc<Web>>, request: Request) -> Response {
+    if !is_allowed(request.headers(), &web.origins) {
         let text = "pages of another origin may not connect; the server's configuration can list it\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
-    let (hub, timing) = (web.hub.clone(), web.timing);
-    upgrade
-        // Twice what is allowed: a message that is only a little too large is read, and refused in words.
-        .max_message_size(2 * MAX_MESSAGE)
-        .max_frame_size(2 * MAX_MESSAGE)
-        .read_buffer_size(16 * 1024)
-        .write_buffer_size(0)
-        .on_upgrade(move |socket| socket::run(socket, hub, timing))
+    if web.hub.is_flooded() {
+        let text = "the server takes no more connections: try later\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    let (hub, timing, from) = (web.hub.clone(), web.timing, source(request.extensions()));
+    upgrade::upgrade(request, move |socket| socket::run(socket, hub, from, timing))
+}
+
+/// Whom the limits count it to.
+fn source(extensions: &Extensions) -> Source {
+    let told = extensions.get::<ClientAddress>().map(|address| Source::from(*address));
+    let peer = || extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().into());
+    // Neither: all that are not known count as one.
+    told.or_else(peer).unwrap_or_else(|| IpAddr::from(Ipv4Addr::UNSPECIFIED).into())
 }
 
 /// Browsers always name the origin of the page that connects; other programs need not.

@@ -1,32 +1,70 @@
 //! The rooms behind a lock, and the sockets' outboxes: what a message changes is done at once, by the task
 //! that read it. Nothing waits while the lock is held.
 
-use crate::config::IceConfig;
+use crate::address::Source;
+use crate::config::{Config, IceConfig};
+use crate::limits::Limits;
 use crate::outbox::{Closing, Full, Outbox};
-use crate::room::{Input, Limits, Output, Rooms, SocketId};
+use crate::room::{Input, Output, Rooms, SocketId};
 use signaling::{ClientMessage, ServerMessage};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+/// Connections that are told at the same time that there is no place for them.
+/// overflow: they are told nothing.
+const TURNED_AWAY: usize = 64;
+/// Said of servers whose credentials never end: look again tomorrow.
+const A_DAY: u64 = 86_400;
+
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
-    ice: IceConfig,
-    most_sockets: usize,
+    turned_away: AtomicUsize,
+}
+
+/// What there is, to look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Open WebSockets.
+    pub sockets: usize,
+    /// Rooms.
+    pub rooms: usize,
+    /// People in them, those away included.
+    pub people: usize,
 }
 
 struct Inner {
     rooms: Rooms,
-    sockets: HashMap<SocketId, Arc<Outbox>>,
+    sockets: HashMap<SocketId, Socket>,
+    /// Sockets by address.
+    sources: HashMap<Source, usize>,
+    limits: Limits,
+    ice: IceConfig,
     counted: u64,
     stopping: bool,
 }
 
+#[derive(Clone)]
+struct Socket {
+    outbox: Arc<Outbox>,
+    from: Source,
+}
+
 impl Hub {
-    pub(crate) fn new(limits: Limits, most_sockets: usize, ice: IceConfig) -> Self {
-        let rooms = Rooms::new(limits, rand::random());
-        let inner = Inner { rooms, sockets: HashMap::new(), counted: 0, stopping: false };
-        Self { inner: Mutex::new(inner), ice, most_sockets }
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = config.limits.clone();
+        let rooms = Rooms::new(limits.clone(), config.rooms.clone(), rand::random(), Instant::now());
+        let inner = Inner {
+            rooms,
+            sockets: HashMap::new(),
+            sources: HashMap::new(),
+            limits,
+            ice: config.ice.clone(),
+            counted: 0,
+            stopping: false,
+        };
+        Self { inner: Mutex::new(inner), turned_away: AtomicUsize::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -34,32 +72,42 @@ impl Hub {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new socket; none when there are too many.
-    pub(crate) fn open(&self) -> Option<(SocketId, Arc<Outbox>)> {
+    /// A new socket; none when there are too many, in all or from there.
+    pub(crate) fn open(&self, from: Source) -> Option<(SocketId, Arc<Outbox>)> {
         let mut inner = self.lock();
-        if inner.sockets.len() >= self.most_sockets || inner.stopping {
+        let theirs = inner.sources.get(&from).copied().unwrap_or(0);
+        let full = inner.sockets.len() >= inner.limits.sockets || theirs >= inner.limits.address.sockets;
+        if full || inner.stopping {
             return None;
         }
         inner.counted += 1;
         let (id, outbox) = (SocketId(inner.counted), Arc::new(Outbox::new(Instant::now())));
-        inner.sockets.insert(id, outbox.clone());
+        inner.sockets.insert(id, Socket { outbox: outbox.clone(), from });
+        inner.sources.insert(from, theirs + 1);
         Some((id, outbox))
     }
 
+    /// Whether so many are being turned away that one more is not worth a word.
+    pub(crate) fn is_flooded(&self) -> bool {
+        self.turned_away.load(Ordering::Relaxed) >= TURNED_AWAY
+    }
+
+    /// Counts one more that is turned away, for as long as what it gives lives.
+    pub(crate) fn turns_away(&self) -> TurnedAway<'_> {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        TurnedAway(&self.turned_away)
+    }
+
     pub(crate) fn message(&self, socket: SocketId, message: ClientMessage) {
+        let mut inner = self.lock();
         let input = match message {
             ClientMessage::Hello(hello) => {
-                let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let ice_servers = self.ice.servers(&format!("snug{}", socket.0), unix.as_secs());
-                Input::Hello { socket, hello, ice_servers }
+                let Some(from) = inner.sockets.get(&socket).map(|socket| socket.from) else { return };
+                Input::Hello { socket, from, hello }
             }
-            ClientMessage::Description { .. }
-            | ClientMessage::Candidate { .. }
-            | ClientMessage::State { .. }
-            | ClientMessage::Chat { .. }
-            | ClientMessage::Bye => Input::Message { socket, message },
+            message => Input::Message { socket, message },
         };
-        self.lock().on(input);
+        inner.on(input);
     }
 
     /// Says something to one socket without the rooms.
@@ -71,7 +119,13 @@ impl Hub {
     pub(crate) fn close(&self, socket: SocketId) {
         let mut inner = self.lock();
         inner.give_up(socket, None);
-        inner.sockets.remove(&socket);
+        let Some(Socket { from, .. }) = inner.sockets.remove(&socket) else { return };
+        if let Some(theirs) = inner.sources.get_mut(&from) {
+            *theirs -= 1;
+            if *theirs == 0 {
+                inner.sources.remove(&from);
+            }
+        }
     }
 
     pub(crate) fn tick(&self) {
@@ -82,14 +136,29 @@ impl Hub {
     pub(crate) fn stop(&self) {
         let mut inner = self.lock();
         inner.stopping = true;
-        for outbox in inner.sockets.values() {
-            outbox.close(Closing::Away);
+        for socket in inner.sockets.values() {
+            socket.outbox.close(Closing::Away);
         }
     }
 
     /// How many sockets are open.
     pub(crate) fn sockets(&self) -> usize {
         self.lock().sockets.len()
+    }
+
+    /// What there is now.
+    pub(crate) fn figures(&self) -> Figures {
+        let inner = self.lock();
+        Figures { sockets: inner.sockets.len(), rooms: inner.rooms.len(), people: inner.rooms.participants() }
+    }
+}
+
+/// One connection that is being turned away.
+pub(crate) struct TurnedAway<'a>(&'a AtomicUsize);
+
+impl Drop for TurnedAway<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -98,9 +167,12 @@ impl Inner {
         let mut outputs = VecDeque::from(self.rooms.on(input, Instant::now()));
         while let Some(output) = outputs.pop_front() {
             match output {
-                Output::Send { socket, message } => self.send(socket, message),
+                Output::Send { socket, message } => {
+                    let message = self.with_servers(socket, message);
+                    self.send(socket, message);
+                }
                 Output::Close { socket, normal } => {
-                    if let Some(outbox) = self.sockets.get(&socket) {
+                    if let Some(Socket { outbox, .. }) = self.sockets.get(&socket) {
                         outbox.close(if normal { Closing::Normal } else { Closing::Policy });
                     }
                 }
@@ -108,17 +180,35 @@ impl Inner {
         }
     }
 
+    /// Credentials are made on the way out: only whoever is in a room is ever given any.
+    fn with_servers(&self, socket: SocketId, message: ServerMessage) -> ServerMessage {
+        let servers = || {
+            let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.ice.servers(&format!("snug{}", socket.0), unix.as_secs())
+        };
+        match message {
+            ServerMessage::Welcome(mut welcome) => {
+                (welcome.ice_servers, welcome.ice_ttl) = (servers(), self.ice.ttl());
+                ServerMessage::Welcome(welcome)
+            }
+            ServerMessage::Ice { .. } => {
+                ServerMessage::Ice { ice_servers: servers(), ttl: self.ice.ttl().unwrap_or(A_DAY) }
+            }
+            other => other,
+        }
+    }
+
     fn send(&mut self, socket: SocketId, message: ServerMessage) {
-        let Some(outbox) = self.sockets.get(&socket) else { return };
-        if let Err(Full) = outbox.push(message.clone()) {
+        let Some(Socket { outbox, .. }) = self.sockets.get(&socket) else { return };
+        if let Err(Full(message)) = outbox.push(message) {
             tracing::info!(socket = socket.0, "a client does not read: its connection is given up");
-            self.give_up(socket, Some(message));
+            self.give_up(socket, Some(*message));
         }
     }
 
     /// Tells the rooms that a socket is lost, with what it did not get.
     fn give_up(&mut self, socket: SocketId, last: Option<ServerMessage>) {
-        let Some(outbox) = self.sockets.get(&socket) else { return };
+        let Some(Socket { outbox, .. }) = self.sockets.get(&socket) else { return };
         let (heard, mut unsent) = (outbox.heard(), outbox.give_up());
         unsent.extend(last);
         self.on(Input::Lost { socket, heard, unsent });

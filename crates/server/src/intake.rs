@@ -14,7 +14,7 @@ pub enum Verdict {
     Accept(ClientMessage),
     /// Answer with an error; close after it when it is fatal.
     Refuse(ServerMessage),
-    /// Nothing: it was too much, and that has been said already.
+    /// Nothing: it asks for nothing, or it was too much and that has been said already.
     Drop,
 }
 
@@ -23,6 +23,8 @@ pub enum Verdict {
 pub struct Intake {
     relays: Bucket,
     others: Bucket,
+    /// Pings and pongs.
+    signs: Bucket,
     greeted: bool,
     dropped: u32,
     complained: Option<Instant>,
@@ -32,7 +34,8 @@ impl Intake {
     /// For a connection that opens now.
     pub fn new(now: Instant) -> Self {
         let (relays, others) = (Bucket::new(Rate::RELAY, now), Bucket::new(Rate::OTHER, now));
-        Self { relays, others, greeted: false, dropped: 0, complained: None }
+        let signs = others.clone();
+        Self { relays, others, signs, greeted: false, dropped: 0, complained: None }
     }
 
     /// Whether hello was said.
@@ -42,6 +45,10 @@ impl Intake {
 
     /// A text frame.
     pub fn text(&mut self, text: &str, now: Instant) -> Verdict {
+        if !self.relays.has(now) && !self.others.has(now) {
+            // Whatever it is, it is not worth reading.
+            return self.too_fast(now);
+        }
         let parsed = ClientMessage::parse(text);
         let bucket = match parsed.as_ref().map(Class::of) {
             Ok(Class::Relay) => &mut self.relays,
@@ -79,6 +86,11 @@ impl Intake {
         }
         let text = "binary frames mean nothing here: send JSON in text frames";
         refuse(ErrorCode::BadMessage, text.into(), !self.greeted)
+    }
+
+    /// A ping or a pong.
+    pub fn sign_of_life(&mut self, now: Instant) -> Verdict {
+        if self.signs.take(now) { Verdict::Drop } else { self.too_fast(now) }
     }
 
     fn too_fast(&mut self, now: Instant) -> Verdict {
@@ -136,6 +148,22 @@ mod tests {
         assert_eq!(code(&intake.text("{", now)), Some((ErrorCode::BadMessage, false)));
         assert_eq!(code(&intake.binary(now)), Some((ErrorCode::BadMessage, false)));
         assert!(matches!(intake.text(STATE, now), Verdict::Accept(_)));
+    }
+
+    #[test]
+    fn a_flood_of_pings_is_closed_and_keepalives_are_not() {
+        let mut now = Instant::now();
+        let mut intake = Intake::new(now);
+        intake.text(HELLO, now);
+        for _ in 0..1000 {
+            now += Duration::from_secs(3);
+            assert_eq!(intake.sign_of_life(now), Verdict::Drop);
+        }
+        assert!((0..59).all(|_| intake.sign_of_life(now) == Verdict::Drop));
+        assert_eq!(code(&intake.sign_of_life(now)), Some((ErrorCode::TooFast, false)));
+        assert!(matches!(intake.text(STATE, now), Verdict::Accept(_)), "they are counted apart");
+        let closing = (0..400).find_map(|_| code(&intake.sign_of_life(now)).filter(|(_, fatal)| *fatal));
+        assert_eq!(closing, Some((ErrorCode::TooFast, true)));
     }
 
     #[test]

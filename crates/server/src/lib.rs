@@ -5,15 +5,21 @@
 //! One more task accepts, one ticks for those who stay away too long. No thread of its own: the server runs
 //! on the tokio runtime of whoever binds it.
 
+pub mod address;
 pub mod config;
 mod guest;
 mod http;
 mod hub;
 pub mod intake;
+pub mod limits;
 mod outbox;
 pub mod room;
 pub mod server;
 pub mod socket;
+mod throttle;
+pub mod tries;
+mod upgrade;
 
 pub use config::{Config, ConfigError};
+pub use hub::Figures;
 pub use server::{BindError, Running, Server};

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// The most messages that wait.
+/// The most messages that wait, and the most bytes of them, about.
 /// overflow: the socket is given up; its participant is away and may resume.
 const MOST: usize = 128;
+const MOST_BYTES: usize = 1024 * 1024;
 
 /// How a socket is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub(crate) enum Next {
 struct Inner {
     heard: Instant,
     waiting: VecDeque<Arc<ServerMessage>>,
+    /// Of what waits.
+    bytes: usize,
     closing: Option<Closing>,
     given_up: bool,
 }
@@ -49,13 +52,13 @@ pub(crate) struct Outbox {
     gone: Notify,
 }
 
-/// There is no place left.
-pub(crate) struct Full;
+/// There is no place left for this.
+pub(crate) struct Full(pub(crate) Box<ServerMessage>);
 
 impl Outbox {
     /// Of a socket that opens now.
     pub(crate) fn new(now: Instant) -> Self {
-        let inner = Inner { heard: now, waiting: VecDeque::new(), closing: None, given_up: false };
+        let inner = Inner { heard: now, waiting: VecDeque::new(), bytes: 0, closing: None, given_up: false };
         Self { inner: Mutex::new(inner), changed: Notify::new(), gone: Notify::new() }
     }
 
@@ -79,9 +82,11 @@ impl Outbox {
         if inner.closing.is_some() || inner.given_up {
             return Ok(());
         }
-        if inner.waiting.len() >= MOST {
-            return Err(Full);
+        let weight = message.weight();
+        if inner.waiting.len() >= MOST || inner.bytes + weight > MOST_BYTES {
+            return Err(Full(Box::new(message)));
         }
+        inner.bytes += weight;
         inner.waiting.push_back(Arc::new(message));
         drop(inner);
         self.changed.notify_one();
@@ -99,6 +104,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.given_up = true;
         let waiting = std::mem::take(&mut inner.waiting);
+        inner.bytes = 0;
         drop(inner);
         self.changed.notify_one();
         self.gone.notify_one();
@@ -127,7 +133,14 @@ impl Outbox {
 
     /// The message that [`Outbox::next`] gave is out.
     pub(crate) fn sent(&self) {
-        self.lock().waiting.pop_front();
+        let mut inner = self.lock();
+        // None: the socket was given up meanwhile.
+        let Some(message) = inner.waiting.pop_front() else { return };
+        inner.bytes -= message.weight();
+        if inner.waiting.is_empty() {
+            // After a burst an idle socket keeps no room for the next one.
+            inner.waiting = VecDeque::new();
+        }
     }
 
     /// Resolves once the socket was given up: the writer may be stuck in a write and not look.

@@ -1,38 +1,40 @@
 //! The rooms: who is in which, who hears what. Pure: sockets are numbers, time is an argument.
 
+mod door;
+mod leave;
+mod opening;
+mod place;
+mod talk;
+
+pub use crate::limits::Limits;
+pub use door::NO_ENTRY;
+pub use opening::{Create, Opening};
+
+use crate::address::Source;
+use crate::limits::a_minute;
+use crate::tries::{Buckets, Tries};
+use door::{Keeper, Lock};
+use place::{Place, Room, Seat};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use signaling::message::{MAX_CHAT, VERSION};
+use signaling::limits::Bucket;
+use signaling::message::VERSION;
 use signaling::{
-    ClientMessage, ErrorCode, Hello, IceServer, LeftReason, Name, ParticipantId, ParticipantInfo, RoomName,
-    ServerMessage, Welcome,
+    ClientMessage, ErrorCode, Hello, LeftReason, Name, ParticipantId, ParticipantInfo, RoomName,
+    ServerMessage,
 };
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
+
+/// Addresses whose hellos are remembered.
+const SOURCES: usize = 32 * 1024;
+/// How often what is remembered of addresses is looked through.
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// A connection, numbered by the driver; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SocketId(pub u64);
-
-/// How much the rooms take.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Participants a room.
-    pub participants: usize,
-    /// Rooms in all.
-    pub rooms: usize,
-    /// How long the place of somebody away is kept, from when their socket was last heard.
-    pub grace: Duration,
-    /// Relays kept for somebody away. overflow: the oldest goes.
-    pub kept: usize,
-}
-
-impl Default for Limits {
-    /// Whoever is killed is gone within 30 s: the grace, and a second until somebody looks.
-    fn default() -> Self {
-        Self { participants: 12, rooms: 1000, grace: Duration::from_secs(28), kept: 64 }
-    }
-}
 
 /// What happened.
 #[derive(Debug)]
@@ -41,10 +43,10 @@ pub enum Input {
     Hello {
         /// Whose.
         socket: SocketId,
+        /// From where.
+        from: Source,
         /// What it says.
         hello: Hello,
-        /// What the welcome shall offer.
-        ice_servers: Vec<IceServer>,
     },
     /// Any other message.
     Message {
@@ -69,7 +71,7 @@ pub enum Input {
 /// What to do.
 #[derive(Debug, PartialEq)]
 pub enum Output {
-    /// Send a message.
+    /// Send a message. The lists of STUN and TURN servers in it are empty: the driver fills them in.
     Send {
         /// To whom.
         socket: SocketId,
@@ -85,59 +87,65 @@ pub enum Output {
     },
 }
 
-struct Place {
-    info: ParticipantInfo,
-    resume: String,
-    /// The secret before: good until the present one was used, for a welcome may be lost on its way.
-    previous: Option<String>,
-    socket: Option<SocketId>,
-    kept: VecDeque<ServerMessage>,
-    gone_at: Option<Instant>,
-}
-
-impl Place {
-    /// Takes a new secret; gives the one that is no longer good. The one just used stays good.
-    fn renew(&mut self, fresh: String, used: Option<&str>) -> Option<String> {
-        let current = std::mem::replace(&mut self.resume, fresh);
-        if self.previous.as_deref().is_some_and(|previous| Some(previous) == used) {
-            return Some(current);
-        }
-        self.previous.replace(current)
-    }
-}
-
-struct Room {
-    name: RoomName,
-    places: Vec<Place>,
-}
-
-/// Where somebody sits: the room's key and the id.
-#[derive(Clone)]
-struct Seat {
-    room: String,
-    id: ParticipantId,
+/// What is here of one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counted {
+    people: usize,
+    rooms: usize,
 }
 
 /// All rooms of a server.
 pub struct Rooms {
     limits: Limits,
+    opening: Opening,
     rooms: HashMap<String, Room>,
     sockets: HashMap<SocketId, Seat>,
+    /// The rooms at which they wait.
+    waiting: HashMap<SocketId, String>,
     resumes: HashMap<String, Seat>,
+    /// Places that stand empty.
+    away: usize,
+    counted: HashMap<Source, Counted>,
+    guard: Guard,
+    tries: Tries,
+    keeper: Keeper,
     random: StdRng,
     named: u64,
     outputs: Vec<Output>,
 }
 
+/// How fast hellos may come.
+struct Guard {
+    all: Bucket,
+    each: Buckets<Source>,
+    /// Makes the numbers of rooms.
+    hash: RandomState,
+    swept: Instant,
+}
+
 impl Rooms {
-    /// No rooms yet. Ids and resume secrets come from `random`, which must be seeded from the system.
-    pub fn new(limits: Limits, random: [u8; 32]) -> Self {
+    /// No rooms yet. Ids and secrets come from `random`, which must be seeded from the system.
+    pub fn new(limits: Limits, opening: Opening, random: [u8; 32], now: Instant) -> Self {
+        let mut random = StdRng::from_seed(random);
+        let guard = Guard {
+            all: Bucket::new(a_minute(limits.hellos), now),
+            each: Buckets::new(a_minute(limits.address.hellos), SOURCES),
+            hash: RandomState::new(),
+            swept: now,
+        };
         Self {
             limits,
+            opening,
             rooms: HashMap::new(),
             sockets: HashMap::new(),
+            waiting: HashMap::new(),
             resumes: HashMap::new(),
-            random: StdRng::from_seed(random),
+            away: 0,
+            counted: HashMap::new(),
+            guard,
+            tries: Tries::default(),
+            keeper: Keeper::new(&mut random),
+            random,
             named: 0,
             outputs: Vec::new(),
         }
@@ -146,8 +154,8 @@ impl Rooms {
     /// Takes what happened; gives what to do, in order.
     pub fn on(&mut self, input: Input, now: Instant) -> Vec<Output> {
         match input {
-            Input::Hello { socket, hello, ice_servers } => self.hello(socket, hello, ice_servers),
-            Input::Message { socket, message } => self.message(socket, message),
+            Input::Hello { socket, from, hello } => self.hello(socket, from, &hello, now),
+            Input::Message { socket, message } => self.message(socket, message, now),
             Input::Lost { socket, heard, unsent } => self.lost(socket, heard, unsent),
             Input::Tick => self.tick(now),
         }
@@ -164,12 +172,26 @@ impl Rooms {
         self.rooms.is_empty()
     }
 
-    fn hello(&mut self, socket: SocketId, hello: Hello, ice_servers: Vec<IceServer>) {
-        if self.sockets.contains_key(&socket) {
+    /// How many people are in rooms, those away included.
+    pub fn participants(&self) -> usize {
+        self.sockets.len() + self.away
+    }
+
+    /// How many sockets wait, secrets are good, and addresses are counted: nothing, when nobody is here.
+    pub fn remembered(&self) -> (usize, usize, usize) {
+        (self.waiting.len(), self.resumes.len(), self.counted.len())
+    }
+
+    fn hello(&mut self, socket: SocketId, from: Source, hello: &Hello, now: Instant) {
+        if self.sockets.contains_key(&socket) || self.waiting.contains_key(&socket) {
             return self.error(socket, ErrorCode::BadMessage, "hello was said before");
         }
         if hello.v != VERSION {
             return self.refuse(socket, ErrorCode::BadVersion, "only version 1 is spoken here");
+        }
+        if !(self.guard.each.take(from, now) && self.guard.all.take(now)) {
+            let text = "too many people come from your network at once: try again in a minute";
+            return self.refuse(socket, ErrorCode::TooFast, text);
         }
         let room = match RoomName::parse(&hello.room) {
             Ok(room) => room,
@@ -177,7 +199,7 @@ impl Rooms {
         };
         if let Some(seat) = hello.resume.as_ref().and_then(|r| self.resumes.get(r)).cloned() {
             if seat.room == room.key() {
-                return self.resume(socket, &seat, &hello, ice_servers);
+                return self.resume(socket, from, &seat, hello);
             }
             self.leave(&seat, LeftReason::Replaced);
         }
@@ -185,87 +207,62 @@ impl Rooms {
             Ok(name) => name,
             Err(error) => return self.refuse(socket, ErrorCode::BadName, &error.to_string()),
         };
-        match self.rooms.get(room.key()) {
-            Some(room) if room.places.len() >= self.limits.participants => {
-                let text = format!(
-                    "the room is full ({} people): wait until somebody leaves, or use another room",
-                    room.places.len()
-                );
-                return self.refuse(socket, ErrorCode::RoomFull, &text);
-            }
-            None if self.rooms.len() >= self.limits.rooms => {
-                return self.refuse(socket, ErrorCode::ServerFull, "the server has no room left: try later");
-            }
-            Some(_) | None => {}
+        let theirs = self.counted.get(&from).map_or(0, |counted| counted.people);
+        let all = self.participants() + self.waiting.len();
+        if theirs >= self.limits.address.people || all >= self.limits.people {
+            let text = "the server takes no more people, or no more from your network: try later";
+            return self.refuse(socket, ErrorCode::ServerFull, text);
         }
-        self.enter(socket, room, name, &hello, ice_servers);
-    }
-
-    fn enter(
-        &mut self,
-        socket: SocketId,
-        room: RoomName,
-        name: Name,
-        hello: &Hello,
-        ice_servers: Vec<IceServer>,
-    ) {
-        let id = self.new_id();
-        let resume = self.new_secret();
         let info = ParticipantInfo {
-            id: id.clone(),
+            id: self.new_id(),
             name: name.as_str().into(),
             audio: hello.audio,
             video: hello.video,
             away: false,
         };
-        let seat = Seat { room: room.key().into(), id: id.clone() };
-        let room =
-            self.rooms.entry(seat.room.clone()).or_insert_with(|| Room { name: room, places: Vec::new() });
-        let welcome = Welcome {
-            v: VERSION,
-            room: room.name.as_str().into(),
-            id,
-            resume: resume.clone(),
-            ice_servers,
-            participants: room.places.iter().map(|p| p.info.clone()).collect(),
-            resumed: false,
-        };
-        let participant = info.clone();
-        room.places.push(Place {
-            info,
-            resume: resume.clone(),
-            previous: None,
-            socket: Some(socket),
-            kept: VecDeque::new(),
-            gone_at: None,
-        });
-        self.sockets.insert(socket, seat.clone());
-        self.resumes.insert(resume, seat.clone());
-        self.outputs.push(Output::Send { socket, message: ServerMessage::Welcome(welcome) });
-        self.tell_others(&seat, &ServerMessage::Joined { participant });
+        self.arrive(socket, from, room, info, hello, now);
     }
 
-    fn resume(&mut self, socket: SocketId, seat: &Seat, hello: &Hello, ice_servers: Vec<IceServer>) {
+    /// Somebody opens a room, and is its host.
+    fn open(
+        &mut self,
+        socket: SocketId,
+        from: Source,
+        name: RoomName,
+        info: ParticipantInfo,
+        password: Option<Lock>,
+    ) {
+        let key = name.key().to_owned();
+        let room = Room {
+            name,
+            opened_from: from,
+            places: Vec::new(),
+            host: info.id.clone(),
+            password,
+            knock: false,
+            knockers: Vec::new(),
+        };
+        self.rooms.insert(key.clone(), room);
+        self.count(from, |counted| counted.rooms += 1);
+        self.enter(socket, from, &key, info);
+    }
+
+    fn resume(&mut self, socket: SocketId, from: Source, seat: &Seat, hello: &Hello) {
         let resume = self.new_secret();
         let Some(room) = self.rooms.get_mut(&seat.room) else { return };
-        let others = room.places.iter().filter(|p| p.info.id != seat.id);
-        let welcome = Welcome {
-            v: VERSION,
-            room: room.name.as_str().into(),
-            id: seat.id.clone(),
-            resume: resume.clone(),
-            ice_servers,
-            participants: others.map(|p| p.info.clone()).collect(),
-            resumed: true,
-        };
+        let welcome = room.welcome(&seat.id, resume.clone(), true);
         let Some(place) = room.places.iter_mut().find(|p| p.info.id == seat.id) else { return };
         let old_socket = place.socket.replace(socket);
         let unused = place.renew(resume.clone(), hello.resume.as_deref());
-        let kept = std::mem::take(&mut place.kept);
+        let kept = place.take_kept();
         let was_away = std::mem::replace(&mut place.info.away, false);
         place.gone_at = None;
         let changed = (place.info.audio, place.info.video) != (hello.audio, hello.video);
         (place.info.audio, place.info.video) = (hello.audio, hello.video);
+        let before = std::mem::replace(&mut place.from, from);
+        self.away -= usize::from(was_away);
+        self.count(before, |counted| counted.people -= 1);
+        self.count(from, |counted| counted.people += 1);
         if let Some(unused) = unused {
             self.resumes.remove(&unused);
         }
@@ -275,7 +272,7 @@ impl Rooms {
             self.refuse(old, ErrorCode::NotWelcome, "your place was taken over by another connection");
         }
         self.sockets.insert(socket, seat.clone());
-        self.outputs.push(Output::Send { socket, message: ServerMessage::Welcome(welcome) });
+        self.send(socket, ServerMessage::Welcome(welcome));
         self.outputs.extend(kept.into_iter().map(|message| Output::Send { socket, message }));
         if was_away {
             self.tell_others(seat, &ServerMessage::Back { id: seat.id.clone() });
@@ -286,133 +283,28 @@ impl Rooms {
         }
     }
 
-    fn message(&mut self, socket: SocketId, message: ClientMessage) {
-        let Some(seat) = self.sockets.get(&socket).cloned() else {
-            return self.refuse(socket, ErrorCode::NotWelcome, "the first message must be hello");
-        };
-        let from = seat.id.clone();
-        match message {
-            ClientMessage::Hello(_) => self.error(socket, ErrorCode::BadMessage, "hello was said before"),
-            ClientMessage::Description { to, description } => {
-                self.relay(socket, &seat, &to, ServerMessage::Description { from, description });
-            }
-            ClientMessage::Candidate { to, candidate } => {
-                self.relay(socket, &seat, &to, ServerMessage::Candidate { from, candidate });
-            }
-            ClientMessage::State { audio, video } => {
-                if let Some(place) = self.place(&seat, &seat.id) {
-                    (place.info.audio, place.info.video) = (audio, video);
-                }
-                self.tell_others(&seat, &ServerMessage::State { from, audio, video });
-            }
-            ClientMessage::Chat { text } if text.chars().count() > MAX_CHAT => {
-                let what = format!("at most {MAX_CHAT} characters can be said at once");
-                self.error(socket, ErrorCode::TooLarge, &what);
-            }
-            ClientMessage::Chat { text } if text.trim().is_empty() => {
-                self.error(socket, ErrorCode::BadMessage, "there is nothing in this chat message");
-            }
-            ClientMessage::Chat { text } => self.tell_others(&seat, &ServerMessage::Chat { from, text }),
-            ClientMessage::Bye => {
-                self.leave(&seat, LeftReason::Bye);
-                self.outputs.push(Output::Close { socket, normal: true });
-            }
-        }
-    }
-
-    fn relay(&mut self, socket: SocketId, seat: &Seat, to: &ParticipantId, message: ServerMessage) {
-        let most = self.limits.kept;
-        if *to == seat.id {
-            return self.error(socket, ErrorCode::NoSuchParticipant, "this message is for yourself");
-        }
-        match self.place(seat, to) {
-            Some(Place { socket: Some(socket), .. }) => {
-                let socket = *socket;
-                self.outputs.push(Output::Send { socket, message });
-            }
-            Some(place) => keep(place, message, most),
-            None => self.error(socket, ErrorCode::NoSuchParticipant, "they are not in this room (any more)"),
-        }
-    }
-
-    fn lost(&mut self, socket: SocketId, heard: Instant, unsent: Vec<ServerMessage>) {
-        let Some(seat) = self.sockets.remove(&socket) else { return };
-        let (grace, most) = (self.limits.grace, self.limits.kept);
-        let Some(place) = self.place(&seat, &seat.id) else { return };
-        place.socket = None;
-        place.info.away = true;
-        place.gone_at = Some(heard + grace);
-        for message in unsent {
-            // All else shows from the next welcome.
-            if matches!(
-                message,
-                ServerMessage::Description { .. }
-                    | ServerMessage::Candidate { .. }
-                    | ServerMessage::Chat { .. }
-            ) {
-                keep(place, message, most);
-            }
-        }
-        self.tell_others(&seat, &ServerMessage::Away { id: seat.id.clone() });
-    }
-
-    fn tick(&mut self, now: Instant) {
-        let mut gone = Vec::new();
-        for (key, room) in &self.rooms {
-            for place in &room.places {
-                if place.gone_at.is_some_and(|at| now >= at) {
-                    gone.push(Seat { room: key.clone(), id: place.info.id.clone() });
-                }
-            }
-        }
-        for seat in gone {
-            self.leave(&seat, LeftReason::Timeout);
-        }
-    }
-
-    /// Frees a place. A socket that still sits there must be closed by the caller, or is another's already.
-    fn leave(&mut self, seat: &Seat, reason: LeftReason) {
-        self.tell_others(seat, &ServerMessage::Left { id: seat.id.clone(), reason });
-        let Some(room) = self.rooms.get_mut(&seat.room) else { return };
-        let Some(at) = room.places.iter().position(|p| p.info.id == seat.id) else { return };
-        let place = room.places.remove(at);
-        if room.places.is_empty() {
-            self.rooms.remove(&seat.room);
-        }
-        self.resumes.remove(&place.resume);
-        if let Some(previous) = &place.previous {
-            self.resumes.remove(previous);
-        }
-        if let Some(socket) = place.socket {
-            self.sockets.remove(&socket);
-            if reason == LeftReason::Replaced {
-                self.refuse(socket, ErrorCode::NotWelcome, "your place was given up for another room");
-            }
-        }
-    }
-
     fn place(&mut self, seat: &Seat, id: &ParticipantId) -> Option<&mut Place> {
         self.rooms.get_mut(&seat.room)?.places.iter_mut().find(|p| p.info.id == *id)
     }
 
-    fn tell_others(&mut self, seat: &Seat, message: &ServerMessage) {
-        let Some(room) = self.rooms.get(&seat.room) else { return };
-        for place in room.places.iter().filter(|p| p.info.id != seat.id) {
-            if let Some(socket) = place.socket {
-                self.outputs.push(Output::Send { socket, message: message.clone() });
-            }
+    fn count(&mut self, from: Source, change: impl FnOnce(&mut Counted)) {
+        let counted = self.counted.entry(from).or_default();
+        change(counted);
+        if *counted == Counted::default() {
+            self.counted.remove(&from);
         }
     }
 
-    fn error(&mut self, socket: SocketId, code: ErrorCode, message: &str) {
-        let message = ServerMessage::Error { code, message: message.into(), fatal: false };
-        self.outputs.push(Output::Send { socket, message });
+    fn sweep(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.guard.swept) >= SWEEP {
+            self.guard.swept = now;
+            self.guard.each.sweep(now);
+            self.tries.sweep(now);
+        }
     }
 
-    fn refuse(&mut self, socket: SocketId, code: ErrorCode, message: &str) {
-        let message = ServerMessage::Error { code, message: message.into(), fatal: true };
-        self.outputs.push(Output::Send { socket, message });
-        self.outputs.push(Output::Close { socket, normal: false });
+    fn number_of(&self, key: &str) -> u64 {
+        self.guard.hash.hash_one(key)
     }
 
     /// Random first, so that who is polite is chance; counted after, so that none comes twice.
@@ -426,11 +318,4 @@ impl Rooms {
         let random: u128 = self.random.random();
         format!("{random:032x}")
     }
-}
-
-fn keep(place: &mut Place, message: ServerMessage, most: usize) {
-    while place.kept.len() >= most.max(1) {
-        place.kept.pop_front();
-    }
-    place.kept.push_back(message);
 }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::http::{self, Web};
-use crate::hub::Hub;
+use crate::hub::{Figures, Hub};
 use axum::serve::ListenerExt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -58,7 +58,7 @@ impl Server {
         let listener = TcpListener::bind(wanted).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let tick_every = (config.limits.grace / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
-        let hub = Arc::new(Hub::new(config.limits, config.sockets, config.ice));
+        let hub = Arc::new(Hub::new(&config));
         let web = Web { hub: hub.clone(), origins: config.origins, timing: config.timing };
         let (stop, mut stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
@@ -72,9 +72,8 @@ impl Server {
                 // An error means that the sender is gone, and the server with it.
                 let _ = stopped.wait_for(|s| *s).await;
             };
-            if let Err(error) =
-                axum::serve(listener, http::router(web)).with_graceful_shutdown(stopping).await
-            {
+            let service = http::router(web).into_make_service_with_connect_info::<SocketAddr>();
+            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopping).await {
                 tracing::error!(%error, "the server cannot accept any more");
             }
         });
@@ -105,6 +104,11 @@ impl Running {
             ip => ip,
         };
         format!("http://{}", SocketAddr::new(ip, self.address.port()))
+    }
+
+    /// What there is now.
+    pub fn figures(&self) -> Figures {
+        self.hub.figures()
     }
 
     /// Stops: no new connections, those open are closed (code 1001, clients come back by themselves when

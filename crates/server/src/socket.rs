@@ -1,16 +1,19 @@
 //! One WebSocket: a reader and a writer, joined in one task. Whatever ends one of them ends both.
 
+use crate::address::Source;
 use crate::hub::Hub;
 use crate::intake::{Intake, Verdict};
 use crate::outbox::{Closing, Next, Outbox};
 use crate::room::SocketId;
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use crate::upgrade::WebSocket;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use signaling::{ErrorCode, ServerMessage};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Deadlines of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +36,14 @@ impl Default for Timing {
     }
 }
 
+/// How long one message may take to be taken.
+const WRITE_WITHIN: Duration = Duration::from_secs(15);
 /// How long a client may take to answer our close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(socket: WebSocket, hub: Arc<Hub>, timing: Timing) {
-    let Some((id, outbox)) = hub.open() else {
+pub(crate) async fn run(socket: WebSocket, hub: Arc<Hub>, from: Source, timing: Timing) {
+    let Some((id, outbox)) = hub.open(from) else {
+        let _counted = hub.turns_away();
         return turn_away(socket).await;
     };
     tracing::debug!(socket = id.0, "opened");
@@ -50,7 +56,7 @@ pub(crate) async fn run(socket: WebSocket, hub: Arc<Hub>, timing: Timing) {
             why = &mut reading => why,
             why = &mut writing => {
                 // Our close is out: read on until the client's, so that it gets all we said.
-                if why == "closed by us" && tokio::time::timeout(CLOSE_WITHIN, &mut reading).await.is_err() {
+                if why == "closed by us" && timeout(CLOSE_WITHIN, &mut reading).await.is_err() {
                     tracing::debug!(socket = id.0, "the client does not answer the close");
                 }
                 why
@@ -65,14 +71,14 @@ pub(crate) async fn run(socket: WebSocket, hub: Arc<Hub>, timing: Timing) {
 async fn turn_away(mut socket: WebSocket) {
     let message = ServerMessage::Error {
         code: ErrorCode::ServerFull,
-        message: "the server takes no more connections: try later".into(),
+        message: "the server takes no more connections, or no more from your network: try later".into(),
         fatal: true,
     };
     let goodbye = async {
         socket.send(Message::Text(message.to_json().into())).await?;
         socket.send(close_frame(Closing::Policy)).await
     };
-    if !matches!(tokio::time::timeout(CLOSE_WITHIN, goodbye).await, Ok(Ok(()))) {
+    if !matches!(timeout(CLOSE_WITHIN, goodbye).await, Ok(Ok(()))) {
         tracing::debug!("a client went before it heard that the server is full");
     }
 }
@@ -109,10 +115,12 @@ async fn read(
             Some(Ok(_)) if closing => continue,
             Some(Ok(Message::Text(text))) => intake.text(&text, heard),
             Some(Ok(Message::Binary(_))) => intake.binary(heard),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => intake.sign_of_life(heard),
             Some(Ok(Message::Close(_))) => return "closed by the client",
             None => return "the connection ended",
-            Some(Err(error)) if is_too_large(&error) && !closing => {
+            // Not asked for, so not given.
+            Some(Ok(Message::Frame(_))) => continue,
+            Some(Err(Error::Capacity(_))) if !closing => {
                 hub.say(id, fatal(ErrorCode::TooLarge, "a message may have 65536 bytes".into()));
                 outbox.close(Closing::TooLarge);
                 closing = true;
@@ -149,27 +157,35 @@ async fn write(
         let next = tokio::select! {
             next = outbox.next() => next,
             _ = ping.tick() => {
-                if sink.send(Message::Ping(Vec::new().into())).await.is_err() {
-                    return "the connection broke";
+                if let Err(why) = out(sink, Message::Ping(Vec::new().into())).await {
+                    return why;
                 }
                 continue;
             }
         };
         match next {
             Next::Send(message) => {
-                if sink.send(Message::Text(message.to_json().into())).await.is_err() {
-                    return "the connection broke";
+                if let Err(why) = out(sink, Message::Text(message.to_json().into())).await {
+                    return why;
                 }
                 outbox.sent();
             }
             Next::Close(closing) => {
-                return match sink.send(close_frame(closing)).await {
+                return match out(sink, close_frame(closing)).await {
                     Ok(()) => "closed by us",
-                    Err(_) => "the connection broke",
+                    Err(why) => why,
                 };
             }
             Next::GiveUp => return "given up",
         }
+    }
+}
+
+async fn out(sink: &mut SplitSink<WebSocket, Message>, message: Message) -> Result<(), &'static str> {
+    match timeout(WRITE_WITHIN, sink.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err("the connection broke"),
+        Err(_) => Err("it does not read"),
     }
 }
 
@@ -178,16 +194,11 @@ fn fatal(code: ErrorCode, message: String) -> ServerMessage {
 }
 
 fn close_frame(closing: Closing) -> Message {
-    let code = match closing {
+    let code: u16 = match closing {
         Closing::Normal => 1000,
         Closing::Policy => 1008,
         Closing::TooLarge => 1009,
         Closing::Away => 1001,
     };
-    Message::Close(Some(CloseFrame { code, reason: "".into() }))
-}
-
-fn is_too_large(error: &axum::Error) -> bool {
-    // axum hides tungstenite's error behind `dyn Error` of a version that need not be ours.
-    error.to_string().starts_with("Space limit exceeded")
+    Message::Close(Some(CloseFrame { code: code.into(), reason: "".into() }))
 }

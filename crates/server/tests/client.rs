@@ -6,8 +6,8 @@ mod common;
 use common::{Bare, server};
 use serde_json::json;
 use signaling::{
-    Client, ClientEvent, ClientMessage, Description, JoinRequest, Name, RoomName, SdpType, ServerMessage,
-    Welcome,
+    Client, ClientEvent, ClientMessage, Description, JoinRequest, Name, Password, RoomName, SdpType,
+    ServerMessage, Welcome,
 };
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -24,6 +24,7 @@ fn join(server: &str, room: &str, name: &str) -> (Client, mpsc::Receiver<ClientE
         name: Name::parse(name).unwrap(),
         audio: true,
         video: true,
+        password: Password::default(),
     };
     (Client::connect(request, events), heard)
 }

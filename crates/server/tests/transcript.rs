@@ -29,8 +29,13 @@ impl Names {
     }
 
     fn learn(&mut self, example: &Value, real: &Value) {
-        if example["type"] == "welcome" {
-            for field in ["id", "resume"] {
+        let fields: &[&str] = match example["type"].as_str() {
+            Some("welcome") => &["id", "resume"],
+            Some("knock") => &["id"],
+            _ => &[],
+        };
+        if !fields.is_empty() {
+            for field in fields.iter().copied() {
                 let text = |v: &Value| v[field].as_str().unwrap().to_owned();
                 let known = self.0.insert(text(example), text(real));
                 assert!(known.is_none_or(|k| k == text(real)), "{field} changed");
@@ -67,8 +72,9 @@ async fn the_documents_transcript_is_what_happens() {
                 assert_eq!(real, expected, "{line}");
             }
             "!" if rest.contains("breaks") => drop(people.remove(&who)),
-            "!" if rest.contains("1000") => {
-                assert_eq!(people.get_mut(&who).unwrap().close_code().await, 1000);
+            "!" if rest.contains("closes with") => {
+                let code: u16 = rest.rsplit(' ').next().unwrap().parse().unwrap();
+                assert_eq!(people.get_mut(&who).unwrap().close_code().await, code);
             }
             _ => panic!("{line}"),
         }

@@ -15,8 +15,8 @@ mod socket;
 
 pub use link::{Link, LinkError, Server};
 pub use message::{
-    Candidate, ClientMessage, Description, ErrorCode, Hello, IceServer, LeftReason, ParseError,
-    ParticipantInfo, SdpType, ServerMessage, Welcome,
+    Candidate, ClientMessage, Description, Door, ErrorCode, Hello, IceServer, Knock, LeftReason, ParseError,
+    ParticipantInfo, Password, SdpType, ServerMessage, Welcome,
 };
 pub use names::{Name, NameError, RoomName};
 pub use session::ClientEvent;

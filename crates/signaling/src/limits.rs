@@ -21,6 +21,10 @@ impl Class {
             ClientMessage::Hello(_)
             | ClientMessage::State { .. }
             | ClientMessage::Chat { .. }
+            | ClientMessage::Ice
+            | ClientMessage::Door { .. }
+            | ClientMessage::Admit { .. }
+            | ClientMessage::Refuse { .. }
             | ClientMessage::Bye => Self::Other,
         }
     }
@@ -59,6 +63,18 @@ impl Bucket {
     /// A full bucket.
     pub fn new(rate: Rate, now: Instant) -> Self {
         Self { rate, tokens: rate.burst, updated: now }
+    }
+
+    /// Whether a token is there.
+    pub fn has(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.tokens >= 1.0
+    }
+
+    /// Whether it is as full as a new one.
+    pub fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.tokens >= self.rate.burst
     }
 
     /// Takes a token when there is one.

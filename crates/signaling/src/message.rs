@@ -1,8 +1,16 @@
 //! The messages of a room, version 1, as `docs/signaling.md` tells them: one JSON object with a `type` in
 //! each WebSocket text frame. Unknown fields are ignored; an unknown type is told apart from a broken message.
 
+mod parse;
+mod secrets;
+#[cfg(test)]
+mod tests;
+
+pub use parse::ParseError;
+pub use secrets::{MAX_PASSWORD, Password};
+
 use crate::ParticipantId;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// The version that `hello` and `welcome` carry.
 pub const VERSION: u32 = 1;
@@ -31,7 +39,7 @@ pub enum ClientMessage {
         /// For whom.
         to: ParticipantId,
         /// The path; none: there are no more of them.
-        #[serde(deserialize_with = "present")]
+        #[serde(deserialize_with = "parse::present")]
         candidate: Option<Candidate>,
     },
     /// Our buttons changed.
@@ -45,6 +53,27 @@ pub enum ClientMessage {
     Chat {
         /// The line.
         text: String,
+    },
+    /// Fresh STUN and TURN servers are wanted: those of the welcome end.
+    Ice,
+    /// The host changes who comes in by themselves.
+    Door {
+        /// The new password; empty takes it away, none leaves it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<Password>,
+        /// Whether the host is asked about the others; none leaves it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        knock: Option<bool>,
+    },
+    /// The host lets somebody in.
+    Admit {
+        /// Who knocks.
+        id: ParticipantId,
+    },
+    /// The host sends somebody away.
+    Refuse {
+        /// Who knocks.
+        id: ParticipantId,
     },
     /// We leave: our place is free at once.
     Bye,
@@ -66,6 +95,12 @@ pub struct Hello {
     /// The `resume` of an earlier welcome: asks for that place back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
+    /// The room's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+    /// Whether we wait when the host is to be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knock: Option<bool>,
 }
 
 /// What the server says to a client.
@@ -74,6 +109,11 @@ pub struct Hello {
 pub enum ServerMessage {
     /// The answer to hello: we are in the room.
     Welcome(Welcome),
+    /// The host is asked whether we may come in.
+    Waiting {
+        /// For how long at most.
+        seconds: u64,
+    },
     /// Somebody came; they will make the offer.
     Joined {
         /// Who.
@@ -96,6 +136,28 @@ pub enum ServerMessage {
         /// Who.
         id: ParticipantId,
     },
+    /// Somebody else is host now.
+    Host {
+        /// Who.
+        id: ParticipantId,
+    },
+    /// The door changed.
+    Door(Door),
+    /// To the host: somebody waits.
+    Knock(Knock),
+    /// To the host: somebody waits no more.
+    KnockOver {
+        /// Who.
+        id: ParticipantId,
+    },
+    /// Fresh STUN and TURN servers.
+    #[serde(rename_all = "camelCase")]
+    Ice {
+        /// In place of those before.
+        ice_servers: Vec<IceServer>,
+        /// How long they are good, in seconds.
+        ttl: u64,
+    },
     /// An offer or an answer from somebody.
     Description {
         /// From whom.
@@ -108,7 +170,7 @@ pub enum ServerMessage {
         /// From whom.
         from: ParticipantId,
         /// The path; none: there are no more of them.
-        #[serde(deserialize_with = "present")]
+        #[serde(deserialize_with = "parse::present")]
         candidate: Option<Candidate>,
     },
     /// Somebody's buttons changed.
@@ -138,8 +200,23 @@ pub enum ServerMessage {
     },
 }
 
+impl ServerMessage {
+    /// About how many bytes it takes while it waits.
+    pub fn weight(&self) -> usize {
+        let text = match self {
+            Self::Description { description, .. } => description.sdp.len(),
+            Self::Candidate { candidate: Some(candidate), .. } => candidate.candidate.len(),
+            Self::Chat { text, .. } => text.len(),
+            Self::Error { message, .. } => message.len(),
+            Self::Welcome(welcome) => 128 * (welcome.participants.len() + welcome.knocks.len()),
+            _ => 0,
+        };
+        size_of::<Self>() + text
+    }
+}
+
 /// The answer to hello.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Welcome {
     /// [`VERSION`].
@@ -156,6 +233,36 @@ pub struct Welcome {
     pub participants: Vec<ParticipantInfo>,
     /// Whether this is the place we had, with the connections to the others still good.
     pub resumed: bool,
+    /// Seconds until a credential in `ice_servers` ends; none when none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice_ttl: Option<u64>,
+    /// Who the host is; none: the server knows of no hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<ParticipantId>,
+    /// Who comes in by themselves.
+    #[serde(default)]
+    pub door: Door,
+    /// To the host: who waits, in the order they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub knocks: Vec<Knock>,
+}
+
+/// Who comes in by themselves. With neither, everybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Door {
+    /// Whoever knows the password.
+    pub password: bool,
+    /// The host is asked about everybody else.
+    pub knock: bool,
+}
+
+/// Somebody who waits to be let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knock {
+    /// Their id, in the room too once they are in it.
+    pub id: ParticipantId,
+    /// How they call themselves.
+    pub name: String,
 }
 
 /// A participant as the others know them.
@@ -187,7 +294,7 @@ pub struct IceServer {
 }
 
 /// W3C `RTCSessionDescriptionInit`. Nobody but the receiving participant reads the SDP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// Offer or answer.
     #[serde(rename = "type")]
@@ -207,7 +314,7 @@ pub enum SdpType {
 }
 
 /// W3C `RTCIceCandidateInit`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
     /// `candidate:…`
@@ -266,8 +373,12 @@ pub enum ErrorCode {
     BadRoom,
     /// The participant's name breaks the rules.
     BadName,
-    /// The room has no place left.
+    /// The room cannot be entered so: full, shut, not to be opened; all look alike.
+    NoEntry,
+    /// To the host: the room has no place left.
     RoomFull,
+    /// Only the host can do this.
+    NotHost,
     /// A message for somebody who is not in the room.
     NoSuchParticipant,
     /// No valid hello in time, or this place was taken over by another connection.
@@ -277,244 +388,4 @@ pub enum ErrorCode {
     /// A code of a later version.
     #[serde(other)]
     Other,
-}
-
-/// Why a text is not a message.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParseError {
-    /// Not even JSON, or fields are missing or of the wrong kind.
-    #[error("not a message: {0}")]
-    Malformed(String),
-    /// A well-formed object whose `type` is not of this version: to be reported or ignored, not fatal.
-    #[error("unknown message type \"{0}\"")]
-    UnknownType(String),
-    /// A hello or welcome of another version.
-    #[error("version {0} is not spoken here, only version {VERSION}")]
-    Version(String),
-    /// More than [`MAX_MESSAGE`] or [`MAX_SERVER_MESSAGE`] bytes.
-    #[error("a message of {0} bytes is too large")]
-    TooLarge(usize),
-}
-
-const CLIENT_TYPES: [&str; 6] = ["hello", "description", "candidate", "state", "chat", "bye"];
-const SERVER_TYPES: [&str; 10] =
-    ["welcome", "joined", "left", "away", "back", "description", "candidate", "state", "chat", "error"];
-
-impl ClientMessage {
-    /// Reads one text frame.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        parse(text, &CLIENT_TYPES, MAX_MESSAGE)
-    }
-
-    /// The text frame.
-    pub fn to_json(&self) -> String {
-        to_json(self)
-    }
-}
-
-impl ServerMessage {
-    /// Reads one text frame.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        parse(text, &SERVER_TYPES, MAX_SERVER_MESSAGE)
-    }
-
-    /// The text frame.
-    pub fn to_json(&self) -> String {
-        to_json(self)
-    }
-}
-
-fn to_json(message: &impl Serialize) -> String {
-    // These types hold only strings, numbers, lists and options: nothing that JSON cannot carry.
-    serde_json::to_string(message).unwrap_or_default()
-}
-
-/// The part of a message that must be understood before the rest.
-#[derive(Deserialize)]
-struct Head {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    v: Option<serde_json::Value>,
-}
-
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, types: &[&str], limit: usize) -> Result<T, ParseError> {
-    if text.len() > limit {
-        return Err(ParseError::TooLarge(text.len()));
-    }
-    let malformed = |e: serde_json::Error| ParseError::Malformed(shortened(&e.to_string()));
-    let head: Head = serde_json::from_str(text).map_err(malformed)?;
-    if !types.contains(&head.kind.as_str()) {
-        return Err(ParseError::UnknownType(shortened(&head.kind)));
-    }
-    let versioned = matches!(head.kind.as_str(), "hello" | "welcome");
-    if let (true, Some(v)) = (versioned, &head.v)
-        && *v != VERSION
-    {
-        return Err(ParseError::Version(shortened(&v.to_string())));
-    }
-    serde_json::from_str(text).map_err(malformed)
-}
-
-/// At most 100 characters of a stranger's text, printable, for an error message.
-fn shortened(text: &str) -> String {
-    let kept: String = text.chars().take(100).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(100).is_some() { format!("{kept}…") } else { kept }
-}
-
-/// An option whose key must be there: `null` is meant, not forgotten.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
-    Option::deserialize(from)
-}
-
-/// Secrets stay out of logs.
-const HIDDEN: &str = "…";
-
-impl std::fmt::Debug for Hello {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hello")
-            .field("v", &self.v)
-            .field("room", &self.room)
-            .field("name", &self.name)
-            .field("audio", &self.audio)
-            .field("video", &self.video)
-            .field("resume", &self.resume.as_ref().map(|_| HIDDEN))
-            .finish()
-    }
-}
-
-impl std::fmt::Debug for Welcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Welcome")
-            .field("v", &self.v)
-            .field("room", &self.room)
-            .field("id", &self.id)
-            .field("resume", &HIDDEN)
-            .field("ice_servers", &self.ice_servers)
-            .field("participants", &self.participants)
-            .field("resumed", &self.resumed)
-            .finish()
-    }
-}
-
-impl std::fmt::Debug for IceServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IceServer")
-            .field("urls", &self.urls)
-            .field("username", &self.username)
-            .field("credential", &self.credential.as_ref().map(|_| HIDDEN))
-            .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn client_messages_are_those_of_the_document() {
-        let parse = |text: &str| ClientMessage::parse(text).unwrap();
-        assert_eq!(
-            parse(r#"{"type":"hello","v":1,"room":"tea","name":"Ann","audio":true,"video":false}"#),
-            ClientMessage::Hello(Hello {
-                v: 1,
-                room: "tea".into(),
-                name: "Ann".into(),
-                audio: true,
-                video: false,
-                resume: None
-            })
-        );
-        assert_eq!(
-            parse(r#"{"type":"description","to":"b","description":{"type":"offer","sdp":"v=0"}}"#),
-            ClientMessage::Description {
-                to: ParticipantId("b".into()),
-                description: Description { kind: SdpType::Offer, sdp: "v=0".into() }
-            }
-        );
-        assert_eq!(
-            parse(r#"{"type":"candidate","to":"b","candidate":null}"#),
-            ClientMessage::Candidate { to: ParticipantId("b".into()), candidate: None }
-        );
-        let candidate = Candidate {
-            candidate: "candidate:1".into(),
-            sdp_mid: Some("0".into()),
-            sdp_m_line_index: Some(0),
-            username_fragment: None,
-        };
-        assert_eq!(
-            parse(
-                r#"{"type":"candidate","to":"b","candidate":{"candidate":"candidate:1","sdpMid":"0",
-                   "sdpMLineIndex":0,"usernameFragment":null}}"#
-            ),
-            ClientMessage::Candidate { to: ParticipantId("b".into()), candidate: Some(candidate) }
-        );
-        assert_eq!(parse(r#"{"type":"bye"}"#), ClientMessage::Bye);
-        assert_eq!(parse(r#"{"type":"bye","later":[1]}"#), ClientMessage::Bye);
-    }
-
-    #[test]
-    fn what_we_write_reads_back() {
-        let info = ParticipantInfo {
-            id: ParticipantId("a".into()),
-            name: "Ann 🫖".into(),
-            audio: true,
-            video: false,
-            away: true,
-        };
-        let welcome = ServerMessage::Welcome(Welcome {
-            v: 1,
-            room: "Tea".into(),
-            id: ParticipantId("b".into()),
-            resume: "s".into(),
-            ice_servers: vec![IceServer { urls: vec!["stun:x".into()], username: None, credential: None }],
-            participants: vec![info.clone()],
-            resumed: false,
-        });
-        for message in [
-            welcome,
-            ServerMessage::Joined { participant: info },
-            ServerMessage::Left { id: ParticipantId("a".into()), reason: LeftReason::Timeout },
-            ServerMessage::Candidate { from: ParticipantId("a".into()), candidate: None },
-            ServerMessage::Error { code: ErrorCode::RoomFull, message: "full".into(), fatal: true },
-        ] {
-            assert_eq!(ServerMessage::parse(&message.to_json()), Ok(message));
-        }
-        assert!(ServerMessage::parse(r#"{"type":"left","id":"a","reason":"moved-house"}"#).is_ok());
-        let error = ServerMessage::parse(r#"{"type":"error","code":"tired","message":"","fatal":false}"#);
-        assert!(matches!(error, Ok(ServerMessage::Error { code: ErrorCode::Other, .. })));
-    }
-
-    #[test]
-    fn broken_unknown_and_newer_are_told_apart() {
-        for text in [
-            "",
-            "[]",
-            "null",
-            "{}",
-            r#"{"type":7}"#,
-            r#"{"type":"candidate","to":"b"}"#,
-            r#"{"type":"description","to":"b","description":{"type":"rollback","sdp":""}}"#,
-            r#"{"type":"hello","room":"tea"}"#,
-            r#"{"type":"state","audio":1,"video":true}"#,
-        ] {
-            assert!(matches!(ClientMessage::parse(text), Err(ParseError::Malformed(_))), "{text}");
-        }
-        assert_eq!(ClientMessage::parse(r#"{"type":"wave"}"#), Err(ParseError::UnknownType("wave".into())));
-        assert_eq!(
-            ClientMessage::parse(r#"{"type":"hello","v":2,"rooms":[]}"#),
-            Err(ParseError::Version("2".into()))
-        );
-        let deep = "[".repeat(MAX_MESSAGE);
-        assert!(matches!(ClientMessage::parse(&deep), Err(ParseError::Malformed(_))));
-        let long = " ".repeat(MAX_MESSAGE + 1);
-        assert_eq!(ClientMessage::parse(&long), Err(ParseError::TooLarge(MAX_MESSAGE + 1)));
-    }
-
-    #[test]
-    fn secrets_stay_out_of_debug_texts() {
-        let hello =
-            r#"{"type":"hello","v":1,"room":"r","name":"n","audio":true,"video":true,"resume":"geheim"}"#;
-        assert!(!format!("{:?}", ClientMessage::parse(hello).unwrap()).contains("geheim"));
-    }
 }

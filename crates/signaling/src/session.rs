@@ -1,10 +1,10 @@
 //! One participant's connection to the server as a pure state machine: what happened and when goes in, what
 //! to do comes out. `socket` drives it.
 //!
-//! A session is closed (waiting for the next try), opening (TCP, TLS, upgrade), greeting (hello said) or live
-//! (welcomed); `bye` or a failure that trying again cannot mend ends it.
+//! A session is closed (waiting for the next try), opening (TCP, TLS, upgrade), greeting (hello said), knocking
+//! (the host is asked) or live (welcomed); `bye` or a failure that trying again cannot mend ends it.
 
-use crate::message::{ErrorCode, Hello, ParseError, ServerMessage, VERSION, Welcome};
+use crate::message::{ErrorCode, Hello, ParseError, Password, ServerMessage, VERSION, Welcome};
 use crate::outgoing::Outgoing;
 use crate::{ClientMessage, Name, RoomName};
 use rand::rngs::StdRng;
@@ -39,6 +39,8 @@ pub struct Entry {
     pub audio: bool,
     /// The camera is on.
     pub video: bool,
+    /// The room's password, as far as we know it.
+    pub password: Password,
 }
 
 /// What happened.
@@ -118,6 +120,11 @@ pub enum ClientEvent {
         /// When the next try begins.
         retry_in: Duration,
     },
+    /// The room cannot be entered so: full, shut or not open. It is over, until a person tries otherwise.
+    NoEntry {
+        /// What may be the matter and what to do.
+        message: String,
+    },
     /// It is over, and trying again will not help.
     Failed {
         /// What happened and what to do.
@@ -130,6 +137,7 @@ enum State {
     Closed { until: Instant },
     Opening { since: Instant },
     Greeting { since: Instant },
+    Knocking,
     Live { since: Instant },
     Ended,
 }
@@ -196,11 +204,7 @@ impl Session {
                 Vec::new()
             }
             Input::Send(message) => {
-                if let ClientMessage::State { audio, video } = message {
-                    self.set_state(audio, video);
-                } else {
-                    self.outgoing.push(message);
-                }
+                self.send(message);
                 Vec::new()
             }
             Input::State { audio, video } => {
@@ -214,6 +218,18 @@ impl Session {
             Input::Reconnect => self.reconnect(now),
             Input::Bye => self.bye(),
         }
+    }
+
+    fn send(&mut self, message: ClientMessage) {
+        match message {
+            ClientMessage::State { audio, video } => return self.set_state(audio, video),
+            // Should our place be lost, we come back as anybody.
+            ClientMessage::Door { password: Some(ref password), .. } => {
+                self.entry.password = password.clone();
+            }
+            _ => {}
+        }
+        self.outgoing.push(message);
     }
 
     fn reconnect(&mut self, now: Instant) -> Vec<Output> {
@@ -235,7 +251,7 @@ impl Session {
         match &mut self.state {
             // No need to wait for the next try.
             State::Closed { until } => *until = now.min(*until),
-            State::Greeting { .. } | State::Live { .. } => {
+            State::Greeting { .. } | State::Knocking | State::Live { .. } => {
                 self.pinged = now;
                 self.urgent.push(Frame::Ping);
                 self.answer_by.get_or_insert(now + PROBE_WITHIN);
@@ -251,7 +267,11 @@ impl Session {
         }
         match self.state {
             State::Live { .. } => self.outgoing.next(now).map(|m| Frame::Text(m.to_json())),
-            State::Closed { .. } | State::Opening { .. } | State::Greeting { .. } | State::Ended => None,
+            State::Closed { .. }
+            | State::Opening { .. }
+            | State::Greeting { .. }
+            | State::Knocking
+            | State::Ended => None,
         }
     }
 
@@ -261,6 +281,8 @@ impl Session {
             State::Closed { until } => Some(until),
             State::Opening { since } => Some(since + ANSWER_WITHIN),
             State::Greeting { since } => Some((since + ANSWER_WITHIN).min(self.keepalive_at())),
+            // The server says when the wait is over.
+            State::Knocking => Some(self.keepalive_at()),
             State::Live { .. } => {
                 let at = self.keepalive_at();
                 Some(self.outgoing.ready_at(now).map_or(at, |ready| ready.min(at)))
@@ -291,7 +313,9 @@ impl Session {
         (self.entry.audio, self.entry.video) = (audio, video);
         match self.state {
             // Hello has been said with the old state.
-            State::Greeting { .. } | State::Live { .. } => self.outgoing.set_state(audio, video),
+            State::Greeting { .. } | State::Knocking | State::Live { .. } => {
+                self.outgoing.set_state(audio, video);
+            }
             // Hello will say it.
             State::Closed { .. } | State::Opening { .. } | State::Ended => {}
         }
@@ -308,7 +332,7 @@ impl Session {
                     format!("{} does not answer: check the address and the network connection", self.address);
                 self.give_up_socket(Trouble { message, permanent: false }, now)
             }
-            State::Greeting { .. } | State::Live { .. } => self.keepalive(now),
+            State::Greeting { .. } | State::Knocking | State::Live { .. } => self.keepalive(now),
             State::Closed { .. } | State::Opening { .. } | State::Ended => Vec::new(),
         }
     }
@@ -336,6 +360,8 @@ impl Session {
             audio: self.entry.audio,
             video: self.entry.video,
             resume: self.resume.clone(),
+            password: self.entry.password.clone().given(),
+            knock: Some(true),
         });
         self.urgent = vec![Frame::Text(hello.to_json())];
         Vec::new()
@@ -343,7 +369,13 @@ impl Session {
 
     fn text(&mut self, text: &str, now: Instant) -> Vec<Output> {
         match (ServerMessage::parse(text), &self.state) {
-            (Ok(ServerMessage::Welcome(welcome)), State::Greeting { .. }) => self.welcome(welcome, now),
+            (Ok(ServerMessage::Welcome(welcome)), State::Greeting { .. } | State::Knocking) => {
+                self.welcome(welcome, now)
+            }
+            (Ok(message @ ServerMessage::Waiting { .. }), State::Greeting { .. }) => {
+                self.state = State::Knocking;
+                vec![Output::Event(ClientEvent::Message(message))]
+            }
             (Ok(ServerMessage::Error { code, message, fatal: true }), _) => self.refused(code, message, now),
             (Ok(ServerMessage::Error { code, message, fatal: false }), _) => {
                 if code == ErrorCode::TooFast {
@@ -373,6 +405,10 @@ impl Session {
                 let message = format!("{} speaks version {v}: update Snug", self.address);
                 self.fail(message)
             }
+            (other, State::Knocking) => {
+                tracing::debug!(?other, "not for somebody who waits");
+                Vec::new()
+            }
             (_, State::Greeting { .. }) => self.fail(format!("{} is not a Snug server", self.address)),
             // The socket is not ours any more.
             (_, State::Closed { .. } | State::Opening { .. } | State::Ended) => Vec::new(),
@@ -391,13 +427,18 @@ impl Session {
 
     /// The server's fatal error.
     fn refused(&mut self, code: ErrorCode, message: String, now: Instant) -> Vec<Output> {
+        if code == ErrorCode::NoEntry {
+            return self.end(ClientEvent::NoEntry { message });
+        }
         let mendable = match code {
             ErrorCode::TooFast | ErrorCode::TooLarge | ErrorCode::ServerFull => self.welcomed,
             ErrorCode::BadMessage
             | ErrorCode::BadVersion
             | ErrorCode::BadRoom
             | ErrorCode::BadName
+            | ErrorCode::NoEntry
             | ErrorCode::RoomFull
+            | ErrorCode::NotHost
             | ErrorCode::NoSuchParticipant
             | ErrorCode::NotWelcome
             | ErrorCode::Other => false,
@@ -410,9 +451,13 @@ impl Session {
     }
 
     fn fail(&mut self, message: String) -> Vec<Output> {
+        self.end(ClientEvent::Failed { message })
+    }
+
+    fn end(&mut self, event: ClientEvent) -> Vec<Output> {
         self.state = State::Ended;
         self.urgent.clear();
-        vec![Output::Drop, Output::Event(ClientEvent::Failed { message }), Output::End]
+        vec![Output::Drop, Output::Event(event), Output::End]
     }
 
     fn give_up_socket(&mut self, trouble: Trouble, now: Instant) -> Vec<Output> {
@@ -424,7 +469,7 @@ impl Session {
     fn lost(&mut self, trouble: Trouble, now: Instant) -> Vec<Output> {
         match self.state {
             State::Live { since } if now >= since + STEADY => self.tries = 0,
-            State::Live { .. } | State::Opening { .. } | State::Greeting { .. } => {}
+            State::Live { .. } | State::Opening { .. } | State::Greeting { .. } | State::Knocking => {}
             State::Closed { .. } | State::Ended => return Vec::new(),
         }
         self.urgent.clear();
@@ -443,7 +488,7 @@ impl Session {
     }
 
     fn bye(&mut self) -> Vec<Output> {
-        let live = matches!(self.state, State::Greeting { .. } | State::Live { .. });
+        let live = matches!(self.state, State::Greeting { .. } | State::Knocking | State::Live { .. });
         self.state = State::Ended;
         if live {
             self.urgent.push(Frame::Text(ClientMessage::Bye.to_json()));

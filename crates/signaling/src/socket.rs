@@ -3,7 +3,7 @@
 
 use crate::connect::{self, WebSocket};
 use crate::session::{ClientEvent, Entry, Frame, Input, Output, Session, Trouble};
-use crate::{ClientMessage, Name, RoomName, Server};
+use crate::{ClientMessage, Name, Password, RoomName, Server};
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -31,9 +31,12 @@ pub struct JoinRequest {
     pub audio: bool,
     /// The camera is on.
     pub video: bool,
+    /// The room's password; empty when we know of none.
+    pub password: Password,
 }
 
-/// A place in a room, kept until it is dropped, [`Client::bye`] is said, or [`ClientEvent::Failed`] comes.
+/// A place in a room, kept until it is dropped, [`Client::bye`] is said, or [`ClientEvent::Failed`] or
+/// [`ClientEvent::NoEntry`] comes.
 /// Dropping it breaks the connection without a bye: the others then see us as away for a while.
 #[derive(Debug)]
 pub struct Client {
@@ -55,12 +58,12 @@ impl Client {
     /// overflow: while `events` is full nothing is read from the server, which in the end drops a connection
     /// that does not read; the place is resumed later.
     pub fn connect(request: JoinRequest, events: mpsc::Sender<ClientEvent>) -> Self {
-        let JoinRequest { server, room, name, audio, video } = request;
+        let JoinRequest { server, room, name, audio, video, password } = request;
         // overflow: the message is refused with `Full`.
         let (messages, messages_rx) = mpsc::channel(512);
         let (buttons, buttons_rx) = watch::channel((audio, video));
         let (leave, leave_rx) = oneshot::channel();
-        let entry = Entry { room, name, audio, video };
+        let entry = Entry { room, name, audio, video, password };
         let session = Session::new(entry, server.base(), rand::random(), Instant::now());
         let (probe, renew) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let pending = VecDeque::new();

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 use signaling::session::{Entry, Frame, Input, Output, Session, Trouble};
-use signaling::{ClientEvent, ClientMessage, Name, ParticipantId, RoomName, ServerMessage, Welcome};
+use signaling::{
+    ClientEvent, ClientMessage, Name, ParticipantId, Password, RoomName, ServerMessage, Welcome,
+};
 use std::time::{Duration, Instant};
 
 struct Bench {
@@ -17,6 +19,7 @@ impl Bench {
             name: Name::parse("Ann").unwrap(),
             audio: true,
             video: true,
+            password: Password::default(),
         };
         let now = Instant::now();
         Self { session: Session::new(entry, "http://host".into(), seed, now), now }
@@ -50,6 +53,7 @@ impl Bench {
             ice_servers: Vec::new(),
             participants: Vec::new(),
             resumed,
+            ..Welcome::default()
         };
         let outputs = self.on(Input::Text(ServerMessage::Welcome(welcome.clone()).to_json()));
         assert_eq!(outputs, [Output::Event(ClientEvent::Welcome(welcome))]);
@@ -173,7 +177,7 @@ fn a_server_that_never_answers_hello_fails_the_first_join() {
 #[test]
 fn refusals_end_it_and_broken_texts_do_not() {
     for (text, ends) in [
-        (r#"{"type":"error","code":"room-full","message":"full","fatal":true}"#, true),
+        (r#"{"type":"error","code":"no-entry","message":"full","fatal":true}"#, true),
         (r#"{"type":"error","code":"not-welcome","message":"taken","fatal":true}"#, true),
         (r#"{"type":"error","code":"too-fast","message":"slow","fatal":true}"#, false),
         (r#"{"type":"error","code":"bad-message","message":"what","fatal":false}"#, false),

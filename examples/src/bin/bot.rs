@@ -53,6 +53,7 @@ fn main() -> Result<()> {
         server: link.server.base(),
         room: room.as_str().to_owned(),
         name: args.name.clone(),
+        password: call::Password::default(),
     })?;
     let time = args.seconds.map(|seconds| Duration::from_secs(seconds.into()));
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(live(&call, events, time))

@@ -57,6 +57,10 @@ pub struct JoinArgs {
     /// How the others see you.
     #[arg(long)]
     pub name: Option<String>,
+    /// The room's password, when it has one; a room that you open gets it. Other users of this computer can read
+    /// the command line: SNUG_PASSWORD in the environment they cannot.
+    #[arg(long, value_name = "PASSWORD", env = "SNUG_PASSWORD", hide_env_values = true)]
+    pub password: Option<String>,
     /// No window: events as JSON lines on standard output, commands as JSON lines on standard input.
     #[arg(long)]
     pub headless: bool,

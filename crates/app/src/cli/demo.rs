@@ -5,7 +5,7 @@ use super::{NO_ENGINE, signals};
 use crate::host::Host;
 use crate::picture;
 use anyhow::{Context as _, Result, bail};
-use call::{Call, Command, Config, Event, Snapshot, Stats};
+use call::{Call, Command, Config, Event, Password, Snapshot, Stats};
 use media::{CameraUse, Frame, MicUse, SpeakerUse};
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::path::Path;
@@ -82,7 +82,12 @@ impl Person {
     }
 
     fn join(&self, server: &str) -> Result<()> {
-        let join = Command::Join { server: server.into(), room: "demo".into(), name: self.name.into() };
+        let join = Command::Join {
+            server: server.into(),
+            room: "demo".into(),
+            name: self.name.into(),
+            password: Password::default(),
+        };
         self.call.command(join).with_context(|| format!("{} could not join", self.name))
     }
 

@@ -60,7 +60,12 @@ pub fn run(start: Start) -> Result<()> {
         };
         let server = start.server.clone().or(host.as_ref().map(|host| host.links().address.clone()));
         let server = server.context("there is no server: name one with --server")?;
-        let join = Command::Join { server, room: start.room.clone(), name: start.name.clone() };
+        let join = Command::Join {
+            server,
+            room: start.room.clone(),
+            name: start.name.clone(),
+            password: start.password.clone(),
+        };
         let lines = lines::from_stdin()?;
         let wires = Wires { events, lines, signals, out: tokio::io::stdout(), host, stats };
         Driver::new(&engine, wires, &start.room, start.time).run(join).await
@@ -133,6 +138,10 @@ impl<'a, W: AsyncWrite + Unpin> Driver<'a, W> {
         if let (Event::Joined { link, .. }, Some(host)) = (&mut event, &self.wires.host) {
             *link = host.links().shared(link);
         }
+        if let Event::Waiting { seconds } = event {
+            // The server says when it is over.
+            self.join_by = Instant::now() + Duration::from_secs(seconds) + JOIN_PATIENCE;
+        }
         self.print(&event).await?;
         Ok(self.session.on_event(&event))
     }
@@ -202,6 +211,7 @@ async fn at(moment: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use call::Password;
 
     /// In the engine's place: hands its commands to the test.
     struct Fake(mpsc::Sender<Command>);
@@ -250,7 +260,8 @@ mod tests {
     }
 
     fn join() -> Command {
-        Command::Join { server: "http://h".into(), room: "tea".into(), name: "Ann".into() }
+        let password = Password::default();
+        Command::Join { server: "http://h".into(), room: "tea".into(), name: "Ann".into(), password }
     }
 
     async fn enter(bench: &mut Bench) {
@@ -315,6 +326,20 @@ mod tests {
         let (end, _) = play(None, part).await;
         assert!(matches!(&end, End::Failed(text) if text.contains("tea")), "{end:?}");
         assert_eq!(began.elapsed(), JOIN_PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_to_be_let_in_is_not_given_up() {
+        let began = Instant::now();
+        let (end, _) = play(None, async |bench| {
+            bench.events.send(Event::Waiting { seconds: 300 }).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(299)).await;
+            enter(bench).await;
+            bench.lines.as_ref().unwrap().send(Ok(Command::Leave)).await.unwrap();
+            part(bench).await;
+        })
+        .await;
+        assert_eq!((end, began.elapsed().as_secs()), (End::AsAsked, 299));
     }
 
     #[tokio::test(start_paused = true)]

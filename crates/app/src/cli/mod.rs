@@ -14,7 +14,7 @@ use crate::settings::{Settings, SettingsFile};
 use crate::ui::shell;
 use anyhow::{Result, anyhow};
 use args::{Cli, JoinArgs, Task};
-use call::Config;
+use call::{Config, Password};
 use clap::Parser as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -35,6 +35,8 @@ pub struct Start {
     pub room: String,
     /// How the others see us.
     pub name: String,
+    /// The room's password, or empty.
+    pub password: Password,
     /// `--stats`.
     pub stats: Option<PathBuf>,
     /// `--for`.
@@ -107,6 +109,7 @@ fn start(args: &JoinArgs, settings: &Settings) -> Result<Start> {
         server: args.server.clone().or(place.server).or_else(|| remembered_server(settings)),
         room: place.room,
         name: args.name.clone().unwrap_or_else(|| own_name(settings)),
+        password: Password::new(args.password.clone().unwrap_or_default()),
         stats: args.stats.clone(),
         time: args.time,
     })

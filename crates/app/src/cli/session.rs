@@ -69,6 +69,11 @@ impl Session {
             },
             Event::Error { message, fatal: true, .. } => Some(End::Failed(message.clone())),
             Event::Error { fatal: false, .. }
+            | Event::Waiting { .. }
+            | Event::Host { .. }
+            | Event::Door { .. }
+            | Event::Knock { .. }
+            | Event::KnockOver { .. }
             | Event::Participant { .. }
             | Event::ParticipantLeft { .. }
             | Event::State { .. }
@@ -193,7 +198,9 @@ mod tests {
     #[test]
     fn moving_to_another_room_is_no_end() {
         let mut session = session(&[joined()]);
-        let join = Command::Join { server: "http://h".into(), room: "den".into(), name: String::new() };
+        let password = call::Password::default();
+        let join =
+            Command::Join { server: "http://h".into(), room: "den".into(), name: String::new(), password };
         assert!(!session.on_command(&join));
         assert_eq!(session.on_event(&left("moved")), None);
         assert_eq!(session.on_event(&joined()), None);

@@ -81,6 +81,18 @@ pub fn field(ui: &mut Ui, label: &str, text: &mut String, hint: &str) -> Respons
     ui.add(edit).labelled_by(name.id)
 }
 
+/// A password to type, under its label; it shows as dots.
+pub fn password(ui: &mut Ui, label: &str, text: &mut String, hint: &str) -> Response {
+    let name = caption(ui, label);
+    let edit = TextEdit::singleline(text)
+        .password(true)
+        .hint_text(RichText::new(hint).color(theme::FAINT.gamma_multiply(0.75)))
+        .char_limit(128)
+        .margin(vec2(10.0, 8.0))
+        .desired_width(f32::INFINITY);
+    ui.add(edit).labelled_by(name.id)
+}
+
 /// A label above something.
 pub fn caption(ui: &mut Ui, text: &str) -> Response {
     ui.add_space(2.0);

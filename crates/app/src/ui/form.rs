@@ -1,11 +1,12 @@
-//! What is typed before the call: name, room, server.
+//! What is typed before the call: name, room, server, password.
 
 use crate::place::{self, Place};
 use crate::settings::Settings;
-use call::Command;
+use call::{Command, Password};
+use std::fmt;
 
 /// The fields of the lobby.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Form {
     /// How the others see us.
     pub name: String,
@@ -13,6 +14,14 @@ pub struct Form {
     pub room: String,
     /// The server; empty means inside this program.
     pub server: String,
+    /// The room's password, where one is asked for. Never remembered.
+    pub password: String,
+}
+
+impl fmt::Debug for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Form").field("room", &self.room).field("server", &self.server).finish_non_exhaustive()
+    }
 }
 
 impl Form {
@@ -22,6 +31,7 @@ impl Form {
             name: crate::cli::own_name(settings),
             room: settings.room.clone(),
             server: settings.server.clone(),
+            password: String::new(),
         }
     }
 
@@ -34,7 +44,8 @@ impl Form {
             None if self.server.trim().is_empty() => String::new(),
             None => place::server(&self.server).map_err(|error| error.to_string())?,
         };
-        Ok(Command::Join { server, room: place.room, name: self.name.trim().to_owned() })
+        let (name, password) = (self.name.trim().to_owned(), Password::new(self.password.as_str()));
+        Ok(Command::Join { server, room: place.room, name, password })
     }
 }
 
@@ -43,11 +54,12 @@ mod tests {
     use super::*;
 
     fn form(room: &str, server: &str) -> Form {
-        Form { name: " Ann ".into(), room: room.into(), server: server.into() }
+        Form { name: " Ann ".into(), room: room.into(), server: server.into(), password: String::new() }
     }
 
     fn join(server: &str) -> Result<Command, String> {
-        Ok(Command::Join { server: server.into(), room: "tea".into(), name: "Ann".into() })
+        let password = Password::default();
+        Ok(Command::Join { server: server.into(), room: "tea".into(), name: "Ann".into(), password })
     }
 
     #[test]

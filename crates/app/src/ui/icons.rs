@@ -33,6 +33,10 @@ pub enum Icon {
     Fullscreen,
     /// A curve between two axes.
     Statistics,
+    /// A padlock.
+    Lock,
+    /// A padlock that is open.
+    LockOpen,
     /// Three bars of growing height, so many of them lit.
     Bars(u8),
 }
@@ -77,6 +81,7 @@ impl Pen<'_> {
                 self.path(&[(0.2, 0.2), (0.8, 0.8)]);
                 self.path(&[(0.8, 0.2), (0.2, 0.8)]);
             }
+            Icon::Lock | Icon::LockOpen => self.lock(icon == Icon::Lock),
             Icon::Warning => self.warning(),
             Icon::Fullscreen => self.corners(),
             Icon::Statistics => {
@@ -169,6 +174,16 @@ impl Pen<'_> {
         for (y, knob) in [(0.22, 0.68), (0.5, 0.32), (0.78, 0.58)] {
             self.path(&[(0.1, y), (0.9, y)]);
             self.painter.circle_filled(self.at((knob, y)), 0.12 * self.side, self.color);
+        }
+    }
+
+    fn lock(&self, shut: bool) {
+        let body = Rect::from_min_max(self.at((0.18, 0.46)), self.at((0.82, 0.92)));
+        self.painter.rect_filled(body, 0.1 * self.side, self.color);
+        self.arc((0.5, 0.34), 0.22, 180.0, if shut { 360.0 } else { 330.0 });
+        self.path(&[(0.28, 0.34), (0.28, 0.48)]);
+        if shut {
+            self.path(&[(0.72, 0.34), (0.72, 0.48)]);
         }
     }
 

@@ -6,7 +6,7 @@ use super::theme;
 use super::tile::{self, Tile};
 use super::video;
 use super::{View, problems, sound};
-use call::{Command, Phase, Snapshot};
+use call::{About, Command, Phase, Snapshot};
 use eframe::egui::{
     Align, CollapsingHeader, Key, Layout, Rect, RichText, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2,
 };
@@ -103,12 +103,19 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     ui.add_space(-4.0);
     ui.label(RichText::new("A small private room for a call").color(theme::FAINT));
     ui.add_space(6.0);
-    if let Phase::Joining { room } = &snapshot.phase {
-        joining(ui, room, out);
-        return;
+    match &snapshot.phase {
+        Phase::Joining { room } => return joining(ui, &format!("Joining {room}…"), "", out),
+        Phase::Waiting { room } => {
+            let text = format!("Waiting to be let into {room}…");
+            return joining(ui, &text, "Whoever hosts the room was told that you are here.", out);
+        }
+        Phase::Lobby | Phase::InRoom { .. } | Phase::Reconnecting { .. } => {}
     }
     controls::field(ui, "Your name", &mut view.form.name, "How the others see you");
     let room = controls::field(ui, "Room", &mut view.form.room, "A name, or a room's link");
+    let shut = snapshot.problems.iter().any(|problem| problem.about == About::Entry);
+    let password = (shut || !view.form.password.is_empty())
+        .then(|| controls::password(ui, "Password of the room", &mut view.form.password, "If it has one"));
     controls::field(ui, "Server", &mut view.form.server, "On this computer");
     controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
     ui.add_space(2.0);
@@ -119,7 +126,8 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
         sound::settings(ui, &snapshot.me.sound, &mut view.talk_key, out);
     });
     ui.add_space(4.0);
-    let entered = room.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
+    let left = room.lost_focus() || password.is_some_and(|password| password.lost_focus());
+    let entered = left && ui.input(|input| input.key_pressed(Key::Enter));
     let ready = !view.form.room.trim().is_empty();
     let clicked = controls::primary(ui, "Join", ready).clicked();
     if ready && (clicked || entered) {
@@ -136,11 +144,12 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     }
 }
 
-fn joining(ui: &mut Ui, room: &str, out: &mut Vec<Command>) {
+fn joining(ui: &mut Ui, text: &str, more: &str, out: &mut Vec<Command>) {
     ui.add_space(16.0);
-    ui.horizontal(|ui| {
-        ui.label(format!("Joining {room}…"));
-    });
+    ui.label(text);
+    if !more.is_empty() {
+        ui.label(RichText::new(more).color(theme::FAINT));
+    }
     ui.add_space(8.0);
     if ui.button("Cancel").clicked() {
         out.push(Command::Leave);

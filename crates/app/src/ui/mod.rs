@@ -5,6 +5,7 @@
 //! snapshot, a picture, the pointer or the keyboard.
 
 pub mod controls;
+mod door;
 pub mod errands;
 pub mod form;
 pub mod icons;
@@ -73,7 +74,7 @@ impl View {
         self.take_pictures(ui.ctx(), snapshot);
         ui.painter().rect_filled(ui.max_rect(), 0.0, theme::GROUND);
         match &snapshot.phase {
-            Phase::Lobby | Phase::Joining { .. } => {
+            Phase::Lobby | Phase::Joining { .. } | Phase::Waiting { .. } => {
                 self.panel.side = Side::Closed;
                 if self.fullscreen {
                     self.set_fullscreen(ui.ctx(), false);
@@ -114,6 +115,9 @@ impl View {
         }
         if controls::pressed(ui, Key::D) {
             self.panel.toggle(Side::Devices);
+        }
+        if controls::pressed(ui, Key::L) {
+            self.panel.toggle(Side::Door);
         }
         if controls::pressed(ui, Key::S) {
             self.statistics = !self.statistics;

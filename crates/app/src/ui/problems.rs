@@ -74,6 +74,7 @@ fn title(about: About) -> &'static str {
         About::Server => "Server",
         About::Connection => "Connection",
         About::Display => "Display",
+        About::Entry => "Room",
         About::Command => "Snug",
     }
 }
@@ -87,6 +88,6 @@ fn action(ui: &mut Ui, about: About, devices_at_hand: bool, out: &mut Vec<Comman
             }
             None
         }
-        About::Server | About::Display | About::Command => None,
+        About::Server | About::Display | About::Entry | About::Command => None,
     }
 }

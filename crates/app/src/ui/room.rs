@@ -1,6 +1,7 @@
 //! In the call: the others large, oneself in a corner, the bar of buttons, the panel beside them.
 
 use super::controls::{self, Look};
+use super::door;
 use super::icons::Icon;
 use super::mark::{self, State};
 use super::overlay;
@@ -52,6 +53,7 @@ pub(super) fn show(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut 
 fn top(view: &mut View, ui: &mut Ui, snapshot: &Snapshot) {
     let (Phase::InRoom { room, link } | Phase::Reconnecting { room, link }) = &snapshot.phase else { return };
     ui.horizontal(|ui| {
+        door::button(&mut view.panel, ui, &snapshot.entrance);
         ui.label(RichText::new(room).size(16.0).strong());
         let others = snapshot.participants.len();
         let count = if others == 0 { "only you".to_owned() } else { format!("{} people", others + 1) };
@@ -201,6 +203,7 @@ fn notices(view: &mut View, ui: &mut Ui, stage: Rect, snapshot: &Snapshot, out: 
             );
         });
     }
+    door::knocks(inside, &snapshot.entrance.knocks, out);
     let at_hand = view.panel.side == Side::Devices;
     let silent = sound::silent_mic(inside, &snapshot.me, at_hand);
     let wish = problems::show(inside, &snapshot.problems, at_hand, out).or(silent);

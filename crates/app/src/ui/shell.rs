@@ -7,7 +7,7 @@ use crate::cli::{NO_ENGINE, Start};
 use crate::host::Links;
 use crate::settings::{Settings, SettingsFile};
 use anyhow::{Context as _, Result, anyhow};
-use call::{About, Call, Command, Config, Event, Phase, Problem, Snapshot};
+use call::{About, Call, Command, Config, Event, Password, Phase, Problem, Snapshot};
 use eframe::egui::{self, Ui, ViewportBuilder};
 use eframe::{NativeOptions, Renderer};
 use tokio::sync::{mpsc, watch};
@@ -48,6 +48,13 @@ fn config(settings: &Settings) -> Config {
     }
 }
 
+/// Who wants to be in which room.
+struct Wanted {
+    room: String,
+    name: String,
+    password: Password,
+}
+
 struct Shell {
     view: View,
     snapshot: watch::Receiver<Snapshot>,
@@ -59,8 +66,8 @@ struct Shell {
     file: Option<SettingsFile>,
     /// Of the server inside, once it runs.
     links: Option<Links>,
-    /// Waits for the server inside: room and name.
-    waiting: Option<(String, String)>,
+    /// Waits for the server inside.
+    waiting: Option<Wanted>,
     troubles: Troubles,
     /// Settings changed by hand, which is not done yet.
     unsaved: bool,
@@ -92,12 +99,13 @@ impl Shell {
             troubles: Troubles::default(),
             unsaved: false,
         };
-        if let Some(Start { server, room, name, .. }) = start {
+        if let Some(Start { server, room, name, password, .. }) = start {
             shell.view.form.room.clone_from(&room);
             shell.view.form.name.clone_from(&name);
             let server = server.unwrap_or_default();
             shell.view.form.server.clone_from(&server);
-            shell.join(server, room, name);
+            shell.view.form.password = password.reveal().to_owned();
+            shell.join(server, Wanted { room, name, password });
         }
         Ok(shell)
     }
@@ -108,10 +116,10 @@ impl Shell {
         if let Some(links) = &self.links {
             match &mut snapshot.phase {
                 Phase::InRoom { link, .. } | Phase::Reconnecting { link, .. } => *link = links.shared(link),
-                Phase::Lobby | Phase::Joining { .. } => {}
+                Phase::Lobby | Phase::Joining { .. } | Phase::Waiting { .. } => {}
             }
         }
-        if let (Some((room, _)), Phase::Lobby) = (&self.waiting, &snapshot.phase) {
+        if let (Some(Wanted { room, .. }), Phase::Lobby) = (&self.waiting, &snapshot.phase) {
             snapshot.phase = Phase::Joining { room: room.clone() };
         }
         snapshot.problems.extend(self.troubles.problems.iter().cloned());
@@ -121,12 +129,12 @@ impl Shell {
     /// The one place where what the user asked for is done.
     fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Join { server, room, name } => {
+            Command::Join { server, room, name, password } => {
                 self.remember(|settings| {
                     (settings.name, settings.room, settings.server) =
                         (name.clone(), room.clone(), server.clone());
                 });
-                self.join(server, room, name);
+                self.join(server, Wanted { room, name, password });
             }
             Command::Leave => {
                 if self.waiting.take().is_none() {
@@ -178,6 +186,9 @@ impl Shell {
             | Command::EchoTest
             | Command::StopTest
             | Command::Chat { .. }
+            | Command::Lock { .. }
+            | Command::Admit { .. }
+            | Command::Refuse { .. }
             | Command::RestartIce => {
                 self.command(command);
             }
@@ -185,14 +196,14 @@ impl Shell {
     }
 
     /// Joins; over the server inside when no other is named.
-    fn join(&mut self, server: String, room: String, name: String) {
-        if !server.is_empty() {
-            self.command(Command::Join { server, room, name });
-        } else if let Some(links) = &self.links {
-            let server = links.address.clone();
-            self.command(Command::Join { server, room, name });
+    fn join(&mut self, server: String, wanted: Wanted) {
+        let inside = self.links.as_ref().map(|links| links.address.clone());
+        let named = Some(server).filter(|server| !server.is_empty());
+        if let Some(server) = named.or(inside) {
+            let Wanted { room, name, password } = wanted;
+            self.command(Command::Join { server, room, name, password });
         } else if self.errands.order(Order::Host) {
-            self.waiting = Some((room, name));
+            self.waiting = Some(wanted);
         } else {
             self.troubles.add(About::Server, "Snug is busy: press Join again in a moment".into());
         }
@@ -229,8 +240,8 @@ impl Shell {
             match news {
                 News::Host(links) => {
                     self.links = Some(links);
-                    if let Some((room, name)) = self.waiting.take() {
-                        self.join(String::new(), room, name);
+                    if let Some(wanted) = self.waiting.take() {
+                        self.join(String::new(), wanted);
                     }
                 }
                 News::NoHost(why) => {

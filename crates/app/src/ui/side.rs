@@ -1,6 +1,7 @@
-//! The panel beside the stage: chat, or the device menus.
+//! The panel beside the stage: chat, the device menus, or the door.
 
 use super::controls;
+use super::door;
 use super::icons::Icon;
 use super::sound;
 use super::theme;
@@ -17,6 +18,8 @@ pub enum Side {
     Chat,
     /// Cameras, microphones, speakers.
     Devices,
+    /// Who comes into the room.
+    Door,
 }
 
 /// What is chosen here and kept by the window.
@@ -28,7 +31,7 @@ pub struct Choices<'a> {
 }
 
 /// What the panel keeps while the window lives.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Panel {
     /// Which one is open.
     pub side: Side,
@@ -36,6 +39,8 @@ pub struct Panel {
     /// Lines read so far.
     seen: usize,
     focus_draft: bool,
+    /// The password that the host types.
+    password: String,
 }
 
 impl Panel {
@@ -43,6 +48,7 @@ impl Panel {
     pub fn toggle(&mut self, side: Side) {
         self.side = if self.side == side { Side::Closed } else { side };
         self.focus_draft = self.side == Side::Chat;
+        self.password.clear();
     }
 
     /// Whether something was said that has not been looked at.
@@ -56,6 +62,7 @@ impl Panel {
             Side::Closed => return,
             Side::Chat => "Chat",
             Side::Devices => "Devices",
+            Side::Door => "Who comes in",
         };
         ui.horizontal(|ui| {
             ui.heading(title);
@@ -69,6 +76,7 @@ impl Panel {
         match self.side {
             Side::Closed => {}
             Side::Chat => self.chat(ui, &snapshot.chat, out),
+            Side::Door => door::panel(ui, &mut self.password, snapshot, out),
             Side::Devices => {
                 ScrollArea::vertical().auto_shrink(false).show(ui, |ui| devices(ui, snapshot, choices, out));
             }

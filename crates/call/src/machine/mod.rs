@@ -7,12 +7,15 @@
 //! ([`sound`]) that only [`Command::Mute`], push-to-talk and the echo test move.
 
 mod ends;
+mod entrance;
 mod marks;
 mod path;
 mod room;
 mod sound;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod visitors;
 mod watch;
 
 use crate::command::Command;
@@ -22,7 +25,9 @@ use crate::snapshot::{About, Devices, Participant, Phase, Problem, Snapshot};
 use crate::stats::Stats;
 use media::audio::{Chime, Processing, Rehearsal, Rehearse};
 use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
-use signaling::{Candidate, ClientMessage, Description, IceServer, ParticipantId, ServerMessage, Welcome};
+use signaling::{
+    Candidate, ClientMessage, Description, IceServer, ParticipantId, Password, ServerMessage, Welcome,
+};
 use sound::Hearing;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -47,6 +52,8 @@ pub(crate) enum Input {
     ServerLost { why: String },
     /// The server will not be tried again.
     ServerFailed { why: String },
+    /// The room cannot be entered so.
+    NoEntry { why: String },
     /// A connection has a description for the other side.
     PeerDescription(PeerKey, Description),
     /// A connection has a candidate for the other side; `None` after the last.
@@ -125,7 +132,7 @@ pub(crate) enum EndReport {
 #[derive(Debug)]
 pub(crate) enum Effect {
     /// Say hello to a server.
-    Connect { attempt: u64, server: String, room: String, name: String, audio: bool, video: bool },
+    Connect(Hello),
     /// Say bye to it.
     Disconnect,
     /// Tell it something.
@@ -174,6 +181,18 @@ pub(crate) enum Effect {
     Rehearse(Rehearse),
     /// Tell whoever listens.
     Emit(Event),
+}
+
+/// Who wants to be where.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    pub(crate) attempt: u64,
+    pub(crate) server: String,
+    pub(crate) room: String,
+    pub(crate) name: String,
+    pub(crate) password: Password,
+    pub(crate) audio: bool,
+    pub(crate) video: bool,
 }
 
 /// What a new connection needs.
@@ -300,6 +319,7 @@ impl Machine {
             Input::Message(message) => self.on_message(message, now),
             Input::ServerLost { why } => self.on_server_lost(why),
             Input::ServerFailed { why } => self.on_server_failed(why),
+            Input::NoEntry { why } => self.on_no_entry(why),
             Input::PeerDescription(key, description) => self.on_peer_description(key, description),
             Input::PeerCandidate(key, candidate) => self.on_peer_candidate(key, candidate),
             Input::PeerState(key, state) => self.on_peer_state(key, state, now),
@@ -324,7 +344,9 @@ impl Machine {
 
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Join { server, room, name } => self.join(server, room, name, now),
+            Command::Join { server, room, name, password } => {
+                self.join(server, room, (name, password), now);
+            }
             Command::Leave => {
                 self.leave("bye");
                 self.move_gate(now);
@@ -343,6 +365,9 @@ impl Machine {
             Command::EchoTest => self.echo_test(now),
             Command::StopTest => self.stop_test(now),
             Command::Chat { text } => self.chat(text),
+            Command::Lock { password, knock } => self.tell_server(ClientMessage::Door { password, knock }),
+            Command::Admit { id } => self.tell_server(ClientMessage::Admit { id }),
+            Command::Refuse { id } => self.tell_server(ClientMessage::Refuse { id }),
             Command::RestartIce => self.restart_all(now),
             Command::Dismiss { problem } => self.snapshot.problems.retain(|p| p.id != problem),
         }

@@ -1,22 +1,29 @@
 //! The room: joining, leaving, who is there and what they say of themselves.
 
-use super::{Effect, Machine, OpenPeer, PeerKey, Peering};
+use super::{Effect, Hello, Machine, OpenPeer, PeerKey, Peering};
 use crate::event::Event;
-use crate::snapshot::{About, ChatLine, Connection, Participant, Phase, Snapshot};
+use crate::snapshot::{About, ChatLine, Connection, Entrance, Participant, Phase, Snapshot};
 use media::Slot;
 use media::audio::Chime;
-use signaling::{ClientMessage, ErrorCode, ParticipantId, ParticipantInfo, ServerMessage, Welcome};
+use signaling::{ClientMessage, ErrorCode, ParticipantId, ParticipantInfo, Password, ServerMessage, Welcome};
 use std::sync::Arc;
 use std::time::Instant;
 
 impl Machine {
-    pub(super) fn join(&mut self, server: String, room: String, name: String, now: Instant) {
+    pub(super) fn join(
+        &mut self,
+        server: String,
+        room: String,
+        (name, password): (String, Password),
+        now: Instant,
+    ) {
         if self.snapshot.phase != Phase::Lobby {
             self.leave("another room");
         }
         self.stop_test(now);
-        self.resolve(About::Server);
-        self.resolve(About::Connection);
+        for about in [About::Server, About::Connection, About::Entry] {
+            self.resolve(about);
+        }
         self.server = server.trim_end_matches('/').to_owned();
         self.attempt.clicked = Some(now);
         self.snapshot.chat.clear();
@@ -26,7 +33,7 @@ impl Machine {
         self.announced = Some((audio, video));
         self.attempt.count += 1;
         let attempt = self.attempt.count;
-        self.effect(Effect::Connect { attempt, server, room, name, audio, video });
+        self.effect(Effect::Connect(Hello { attempt, server, room, name, password, audio, video }));
     }
 
     pub(super) fn leave(&mut self, reason: &str) {
@@ -37,11 +44,12 @@ impl Machine {
         self.effect(Effect::Disconnect);
         self.snapshot.phase = Phase::Lobby;
         self.snapshot.me.id = None;
+        self.snapshot.entrance = Entrance::default();
         self.announced = None;
         self.emit(Event::Left { reason: reason.to_owned() });
     }
 
-    fn close_all_peers(&mut self) {
+    pub(super) fn close_all_peers(&mut self) {
         let mut keys: Vec<PeerKey> = self.peers.drain().map(|(key, _)| key).collect();
         keys.sort_unstable();
         for key in keys {
@@ -52,13 +60,13 @@ impl Machine {
     }
 
     /// We are in: new to the room, or back in our place after the server was lost.
-    pub(super) fn on_welcome(&mut self, welcome: Welcome, now: Instant) {
+    pub(super) fn on_welcome(&mut self, mut welcome: Welcome, now: Instant) {
         let Some(room) = self.room_asked_for() else { return };
         let again = self.in_room();
         let link = self.link_to(&room);
         self.snapshot.phase = Phase::InRoom { room: room.clone(), link: link.clone() };
         self.resolve(About::Server);
-        self.ice_servers = welcome.ice_servers;
+        self.ice_servers = std::mem::take(&mut welcome.ice_servers);
         if again {
             self.server_back = Some(now);
             self.emit(Event::Signaling { connected: true });
@@ -66,8 +74,10 @@ impl Machine {
         if !(again && welcome.resumed) {
             self.close_all_peers();
             self.snapshot.me.id = Some(welcome.id.clone());
-            self.emit(Event::Joined { room, link, id: welcome.id });
+            self.snapshot.entrance = Entrance::default();
+            self.emit(Event::Joined { room, link, id: welcome.id.clone() });
         }
+        self.take_over_entrance(&mut welcome);
         let mut known: Vec<PeerKey> = self.peers.keys().copied().collect();
         known.sort_unstable();
         self.take_over_list(welcome.participants, now);
@@ -90,12 +100,13 @@ impl Machine {
         }
     }
 
-    fn room_asked_for(&self) -> Option<String> {
+    pub(super) fn room_asked_for(&self) -> Option<String> {
         match &self.snapshot.phase {
             Phase::Lobby => None,
-            Phase::Joining { room } | Phase::InRoom { room, .. } | Phase::Reconnecting { room, .. } => {
-                Some(room.clone())
-            }
+            Phase::Joining { room }
+            | Phase::Waiting { room }
+            | Phase::InRoom { room, .. }
+            | Phase::Reconnecting { room, .. } => Some(room.clone()),
         }
     }
 
@@ -119,7 +130,15 @@ impl Machine {
     }
 
     pub(super) fn on_message(&mut self, message: ServerMessage, now: Instant) {
+        let Some(message) = self.on_entrance(message) else { return };
         match message {
+            // Taken by `on_entrance`.
+            ServerMessage::Waiting { .. }
+            | ServerMessage::Host { .. }
+            | ServerMessage::Door(_)
+            | ServerMessage::Knock(_)
+            | ServerMessage::KnockOver { .. } => {}
+            ServerMessage::Ice { ice_servers, .. } => self.ice_servers = ice_servers,
             // Handed in as `Input::Welcome`.
             ServerMessage::Welcome(_) => {}
             ServerMessage::Joined { participant } => {
@@ -265,7 +284,7 @@ impl Machine {
     pub(super) fn on_server_lost(&mut self, why: String) {
         match self.snapshot.phase.clone() {
             Phase::Lobby => {}
-            Phase::Joining { .. } => self.on_server_failed(why),
+            Phase::Joining { .. } | Phase::Waiting { .. } => self.on_server_failed(why),
             Phase::InRoom { room, link } => {
                 self.snapshot.phase = Phase::Reconnecting { room, link };
                 self.emit(Event::Signaling { connected: false });

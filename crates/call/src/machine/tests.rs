@@ -22,6 +22,8 @@ pub(super) fn welcome(me: &str, others: &[&str], resumed: bool) -> Input {
         ice_servers: vec![],
         participants: others.iter().map(|other| info(other)).collect(),
         resumed,
+        host: Some(id(me)),
+        ..Welcome::default()
     })
 }
 
@@ -30,6 +32,7 @@ pub(super) fn join() -> Input {
         server: "http://127.0.0.1:8080".into(),
         room: "tea".into(),
         name: "Ann".into(),
+        password: Password::default(),
     })
 }
 
@@ -98,7 +101,7 @@ fn mute_is_told_to_the_others_and_outlives_leaving_and_joining_again() {
     ));
     rig.on(Input::Command(Command::Leave));
     let effects = rig.on(join());
-    assert!(effects.iter().any(|e| matches!(e, Effect::Connect { audio: false, video: true, .. })));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Connect(Hello { audio: false, video: true, .. }))));
     assert!(rig.machine.snapshot().me.muted);
 }
 
@@ -272,7 +275,7 @@ proptest! {
                 match effect {
                     Effect::SetMuted(on) => muted = on,
                     Effect::SetCameraOff(on) => camera_off = on,
-                    Effect::Connect { audio, video, .. } | Effect::Announce { audio, video } => {
+                    Effect::Connect(Hello { audio, video, .. }) | Effect::Announce { audio, video } => {
                         told = Some((audio, video));
                     }
                     Effect::Disconnect => told = None,

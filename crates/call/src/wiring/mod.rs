@@ -8,7 +8,7 @@ mod report;
 mod translate;
 
 use crate::event::Event;
-use crate::machine::{Effect, Input, OpenPeer, PeerKey};
+use crate::machine::{Effect, Hello, Input, OpenPeer, PeerKey};
 use crate::snapshot::Devices;
 use crate::stats::Stats;
 use crate::{Config, Display};
@@ -119,9 +119,9 @@ impl Wiring {
     /// Carries out one effect. What goes wrong comes back as an input.
     pub(crate) async fn run(&mut self, effect: Effect) {
         match effect {
-            Effect::Connect { attempt, server, room, name, audio, video } => {
-                let request = join_request(&server, &room, &name, (audio, video));
-                match request {
+            Effect::Connect(hello) => {
+                let attempt = hello.attempt;
+                match join_request(hello) {
                     Ok(request) => self.connect(attempt, request),
                     Err(why) => hand_in(&self.inputs, from_server(attempt, Input::ServerFailed { why })),
                 }
@@ -337,16 +337,12 @@ fn from_server(attempt: u64, report: Input) -> Input {
 }
 
 /// What people typed, read; or one line that says what is wrong with it.
-fn join_request(
-    server: &str,
-    room: &str,
-    name: &str,
-    (audio, video): (bool, bool),
-) -> Result<JoinRequest, String> {
-    let server = Server::parse(server).map_err(|error| error.to_string())?;
-    let room = RoomName::parse(room).map_err(|error| error.to_string())?;
-    let name = Name::parse(name).map_err(|error| error.to_string())?;
-    Ok(JoinRequest { server, room, name, audio, video })
+fn join_request(hello: Hello) -> Result<JoinRequest, String> {
+    let server = Server::parse(&hello.server).map_err(|error| error.to_string())?;
+    let room = RoomName::parse(&hello.room).map_err(|error| error.to_string())?;
+    let name = Name::parse(&hello.name).map_err(|error| error.to_string())?;
+    let Hello { password, audio, video, .. } = hello;
+    Ok(JoinRequest { server, room, name, audio, video, password })
 }
 
 fn self_view(

@@ -102,6 +102,7 @@ pub(super) fn client_event(event: signaling::ClientEvent) -> Input {
         signaling::ClientEvent::Welcome(welcome) => Input::Welcome(welcome),
         signaling::ClientEvent::Message(message) => Input::Message(message),
         signaling::ClientEvent::Disconnected { why, .. } => Input::ServerLost { why },
+        signaling::ClientEvent::NoEntry { message } => Input::NoEntry { why: message },
         signaling::ClientEvent::Failed { message } => Input::ServerFailed { why: message },
     }
 }

@@ -2,7 +2,7 @@
 //! tones for microphones; what each sees and hears is read behind its decoders.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
-use call::{Call, Command, Config, Display, Event, Participant, Phase};
+use call::{Call, Command, Config, Display, Event, Participant, Password, Phase};
 use lab::mark::{Clip, Colour, read_mark, write_clip};
 use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
 use std::path::{Path, PathBuf};
@@ -130,7 +130,12 @@ impl Person {
     }
 
     pub async fn join(&mut self, server: &str, room: &str) {
-        self.tell(Command::Join { server: server.into(), room: room.into(), name: self.name.clone() });
+        self.tell(Command::Join {
+            server: server.into(),
+            room: room.into(),
+            name: self.name.clone(),
+            password: Password::default(),
+        });
         self.event("joined", |event| matches!(event, Event::Joined { .. })).await;
     }
 

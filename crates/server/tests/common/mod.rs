@@ -5,10 +5,10 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use server::{Config, Running, Server};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 /// A server on a free port of loopback.
 pub(crate) async fn server() -> Running {
@@ -29,6 +29,14 @@ impl Bare {
     pub(crate) async fn open(server: &Running) -> Self {
         let url = format!("{}/ws", server.url().replacen("http", "ws", 1));
         Self(connect_async(url).await.unwrap().0)
+    }
+
+    /// One whose system takes next to nothing that it does not read.
+    pub(crate) async fn open_narrow(server: &Running) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(server.local_addr()).await.unwrap());
+        Self(client_async(format!("ws://{}/ws", server.local_addr()), stream).await.unwrap().0)
     }
 
     /// Opens and says hello; gives the answer too.

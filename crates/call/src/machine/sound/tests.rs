@@ -1,7 +1,7 @@
 //! Gate, hints, volumes, chimes and tests, on a clock of their own.
 
 use super::super::tests::{Rig, id, info, join, welcome};
-use super::super::{EndReport, Input};
+use super::super::{EndReport, Hello, Input};
 use super::*;
 use crate::command::Command;
 use crate::snapshot::Sound;
@@ -206,7 +206,10 @@ fn an_echo_test_before_the_call_ends_with_the_wish_to_join_and_needs_both_ends()
     let mut rig = Rig::new();
     assert!(matches!(rig.tell(Command::EchoTest)[..], [Effect::Rehearse(Rehearse::Echo)]));
     let effects = rig.on(join());
-    assert!(matches!(effects[..], [Effect::Rehearse(Rehearse::Stop), Effect::Connect { audio: true, .. }]));
+    assert!(matches!(
+        effects[..],
+        [Effect::Rehearse(Rehearse::Stop), Effect::Connect(Hello { audio: true, .. })]
+    ));
     rig.tell(Command::Speaker { sink: SpeakerUse::None });
     for command in [Command::EchoTest, Command::SpeakerTest] {
         let told = events(&rig.tell(command));
@@ -284,7 +287,7 @@ proptest! {
             for effect in rig.on(nth_input(n)) {
                 match effect {
                     Effect::SetMuted(on) => shut = on,
-                    Effect::Connect { audio, .. } | Effect::Announce { audio, .. } => told = Some(audio),
+                    Effect::Connect(Hello { audio, .. }) | Effect::Announce { audio, .. } => told = Some(audio),
                     Effect::Disconnect => told = None,
                     _ => {}
                 }
