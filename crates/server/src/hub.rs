@@ -2,6 +2,7 @@
 //! that read it. Nothing waits while the lock is held.
 
 use crate::config::IceConfig;
+use crate::metrics::{Exposition, Metrics, Source};
 use crate::outbox::{Closing, Full, Outbox};
 use crate::room::{Input, Limits, Output, Rooms, SocketId};
 use signaling::{ClientMessage, ServerMessage};
@@ -13,6 +14,7 @@ pub(crate) struct Hub {
     inner: Mutex<Inner>,
     ice: IceConfig,
     most_sockets: usize,
+    metrics: Arc<Metrics>,
 }
 
 struct Inner {
@@ -20,13 +22,15 @@ struct Inner {
     sockets: HashMap<SocketId, Arc<Outbox>>,
     counted: u64,
     stopping: bool,
+    metrics: Arc<Metrics>,
 }
 
 impl Hub {
-    pub(crate) fn new(limits: Limits, most_sockets: usize, ice: IceConfig) -> Self {
+    pub(crate) fn new(limits: Limits, most_sockets: usize, ice: IceConfig, metrics: Arc<Metrics>) -> Self {
         let rooms = Rooms::new(limits, rand::random());
-        let inner = Inner { rooms, sockets: HashMap::new(), counted: 0, stopping: false };
-        Self { inner: Mutex::new(inner), ice, most_sockets }
+        let (sockets, counter) = (HashMap::new(), metrics.clone());
+        let inner = Inner { rooms, sockets, counted: 0, stopping: false, metrics: counter };
+        Self { inner: Mutex::new(inner), ice, most_sockets, metrics }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -38,6 +42,7 @@ impl Hub {
     pub(crate) fn open(&self) -> Option<(SocketId, Arc<Outbox>)> {
         let mut inner = self.lock();
         if inner.sockets.len() >= self.most_sockets || inner.stopping {
+            self.metrics.refused("too-many-sockets");
             return None;
         }
         inner.counted += 1;
@@ -91,6 +96,39 @@ impl Hub {
     pub(crate) fn sockets(&self) -> usize {
         self.lock().sockets.len()
     }
+
+    /// Whether it still takes sockets.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.lock().stopping
+    }
+}
+
+impl Source for Hub {
+    fn write(&self, out: &mut Exposition) {
+        let (sockets, rooms, participants) = {
+            let inner = self.lock();
+            (inner.sockets.len(), inner.rooms.len(), inner.rooms.participants())
+        };
+        out.gauge("snug_sockets", "WebSockets that are open", sockets);
+        out.gauge("snug_rooms", "Rooms that somebody is in", rooms);
+        out.gauge("snug_participants", "People in rooms, those away too", participants);
+    }
+}
+
+/// Counts what is said to a client, where it counts.
+fn count(metrics: &Metrics, message: &ServerMessage) {
+    match message {
+        ServerMessage::Error { code, .. } => {
+            // The word of the protocol: "room-full".
+            let word = serde_json::to_value(code);
+            metrics.refused(word.as_ref().ok().and_then(|word| word.as_str()).unwrap_or("other"));
+        }
+        ServerMessage::Description { .. }
+        | ServerMessage::Candidate { .. }
+        | ServerMessage::State { .. }
+        | ServerMessage::Chat { .. } => metrics.relayed(),
+        _ => {}
+    }
 }
 
 impl Inner {
@@ -110,6 +148,7 @@ impl Inner {
 
     fn send(&mut self, socket: SocketId, message: ServerMessage) {
         let Some(outbox) = self.sockets.get(&socket) else { return };
+        count(&self.metrics, &message);
         if let Err(Full) = outbox.push(message.clone()) {
             tracing::info!(socket = socket.0, "a client does not read: its connection is given up");
             self.give_up(socket, Some(message));

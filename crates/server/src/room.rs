@@ -159,6 +159,11 @@ impl Rooms {
         self.rooms.len()
     }
 
+    /// How many people are in them, those away too.
+    pub fn participants(&self) -> usize {
+        self.rooms.values().map(|room| room.places.len()).sum()
+    }
+
     /// Whether nobody is here.
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()
