@@ -56,7 +56,6 @@ impl Host {
 
 async fn bind(port: u16) -> Result<Running, BindError> {
     let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let mut config = Config { listen: listen.into(), ..Config::default() };
     // It starts on a machine with a public address too, and answers private ones alone.
     config.door.plain_http = PlainHttp::PrivateClients;

@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use server::settings::{Layers, Settings, show};
 use server::{Config, Server, notify};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -62,7 +63,9 @@ fn log() {
     let quiet = "tungstenite=info,tokio_tungstenite=info,hyper=info,hyper_util=info,rustls=info,axum=info";
     let filter = EnvFilter::try_new(format!("{quiet},{asked}"));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(std::io::stderr).init();
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
