@@ -1,6 +1,7 @@
 //! The server inside this program: for people who have none.
 
 use anyhow::{Context as _, Result};
+use server::door::PlainHttp;
 use server::{BindError, Config, Running, Server};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -55,7 +56,10 @@ impl Host {
 
 async fn bind(port: u16) -> Result<Running, BindError> {
     let listen = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    Server::bind(Config { listen, ..Config::default() }).await
+    let mut config = Config { listen: listen.into(), ..Config::default() };
+    // It starts on a machine with a public address too, and answers private ones alone.
+    config.door.plain_http = PlainHttp::PrivateClients;
+    Server::bind(config).await
 }
 
 /// The address by which others on the network reach this computer: private IPv4 addresses first, then

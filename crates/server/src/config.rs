@@ -1,22 +1,23 @@
-//! How a server is set up: defaults, a TOML file, and what its values become.
+//! How a server is set up: what all settings become, whichever way they were given (`settings`).
 
+use crate::door;
 use crate::limits::Limits;
+use crate::proxy::Proxies;
 use crate::room::Opening;
 use crate::socket::Timing;
+use crate::tls;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
-use serde::Deserialize;
 use sha1::Sha1;
 use signaling::IceServer;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 /// A server's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; port 0 takes any free one.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// What each welcome offers.
     pub ice: IceConfig,
     /// Browser origins (`https://host`) allowed beside the server's own.
@@ -27,17 +28,45 @@ pub struct Config {
     pub rooms: Opening,
     /// Deadlines of a connection.
     pub timing: Timing,
+    /// Connections: how many, how slow, plain or not.
+    pub door: door::Settings,
+    /// Certificates; without them it is plain HTTP.
+    pub tls: Option<tls::Settings>,
+    /// What stands between clients and us.
+    pub proxies: Proxies,
+    /// Where Prometheus finds the metrics.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Where a server listens: one address or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen(pub Vec<SocketAddr>);
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Self(vec![address])
+    }
+}
+
+impl From<([u8; 4], u16)> for Listen {
+    fn from(address: ([u8; 4], u16)) -> Self {
+        Self(vec![address.into()])
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen: ([127, 0, 0, 1], 8080).into(),
             ice: IceConfig::default(),
             origins: Vec::new(),
             limits: Limits::default(),
             rooms: Opening::default(),
             timing: Timing::default(),
+            door: door::Settings::default(),
+            tls: None,
+            proxies: Proxies::default(),
+            metrics: None,
         }
     }
 }
@@ -97,121 +126,9 @@ fn credential(secret: &str, username: &str) -> Option<String> {
     Some(STANDARD.encode(mac.finalize().into_bytes()))
 }
 
-/// Why a configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{}: {error}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// Not TOML, an unknown key, a value of the wrong kind.
-    #[error("{}:{line}: {message}", path.display())]
-    Line {
-        /// Which file.
-        path: PathBuf,
-        /// Which line, from 1.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
-}
-
-/// The file as it is written.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    listen: Option<SocketAddr>,
-    origins: Vec<String>,
-    ice_servers: Vec<FileIceServer>,
-    turn_secret: Option<toml::Spanned<String>>,
-    turn_urls: Vec<String>,
-    turn_ttl: Option<u64>,
-    limits: Limits,
-    rooms: Opening,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileIceServer {
-    urls: Vec<String>,
-    username: Option<String>,
-    credential: Option<String>,
-}
-
-impl Config {
-    /// Reads a TOML file over the defaults.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
-        Self::parse(&text, path)
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let at = |offset: usize, message: String| ConfigError::Line {
-            path: path.to_owned(),
-            line: text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1,
-            message,
-        };
-        let file: File =
-            toml::from_str(text).map_err(|e| at(e.span().map_or(0, |s| s.start), e.message().to_owned()))?;
-        let mut config = Self::default();
-        if let Some(secret) = file.turn_secret {
-            if file.turn_urls.is_empty() {
-                let message = "turn_secret is of no use without turn_urls = [\"turn:host:3478\"]";
-                return Err(at(secret.span().start, message.into()));
-            }
-            let ttl = file.turn_ttl.unwrap_or(12 * 3600);
-            config.ice.turn = Some(TurnConfig { urls: file.turn_urls, secret: secret.into_inner(), ttl });
-        }
-        config.ice.fixed = file
-            .ice_servers
-            .into_iter()
-            .map(|s| IceServer { urls: s.urls, username: s.username, credential: s.credential })
-            .collect();
-        config.listen = file.listen.unwrap_or(config.listen);
-        config.origins = file.origins;
-        (config.limits, config.rooms) = (file.limits, file.rooms);
-        Ok(config)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(text, Path::new("snug.toml")).map_err(|e| e.to_string())
-    }
-
-    #[test]
-    fn a_full_file() {
-        let config = parse(
-            r#"listen = "0.0.0.0:9000"
-               origins = ["https://other.example"]
-               turn_secret = "north"
-               turn_urls = ["turn:turn.example:3478"]
-               turn_ttl = 60
-               [[ice_servers]]
-               urls = ["stun:stun.example"]
-               [limits]
-               rooms = 7
-               [rooms]
-               create = "listed"
-               names = ["tea"]"#,
-        )
-        .unwrap();
-        assert_eq!(config.listen.port(), 9000);
-        assert_eq!(config.limits.rooms, 7);
-        assert_eq!(config.rooms.names.len(), 1);
-        let servers = config.ice.servers("ann", 1_000_000);
-        assert_eq!(servers[0].urls, ["stun:stun.example"]);
-        assert_eq!(servers[1].username.as_deref(), Some("1000060:ann"));
-        assert!(!format!("{config:?}").contains("north"));
-    }
 
     #[test]
     fn credentials_are_those_of_the_turn_rest_api() {
@@ -220,24 +137,5 @@ mod tests {
             credential("north", "1433895918:filip").as_deref(),
             Some(include_str!("../tests/turn_credential.txt").trim())
         );
-    }
-
-    #[test]
-    fn faults_name_the_line() {
-        for (text, start) in [
-            ("listen = \"0.0.0.0:1\"\nlistne = 1\n", "snug.toml:2: unknown field `listne`"),
-            ("\n\nlisten = 7", "snug.toml:3: "),
-            ("listen = \"here\"", "snug.toml:1: "),
-            ("[limits]\nrooms = -1", "snug.toml:2: "),
-            ("[rooms]\nnames = [\"a/b\"]", "snug.toml:2: "),
-            ("\n[[ice_servers]]\nurls = [\"stun:x\"]\nuser = \"x\"", "snug.toml:4: unknown field `user`"),
-            ("\nturn_secret = \"x\"", "snug.toml:2: turn_secret is of no use"),
-            ("listen = ", "snug.toml:1: "),
-        ] {
-            let error = parse(text).unwrap_err();
-            assert!(error.starts_with(start), "{error}");
-        }
-        let error = Config::load(Path::new("/nowhere/snug.toml")).unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/snug.toml: "), "{error}");
     }
 }

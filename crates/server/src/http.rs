@@ -1,19 +1,23 @@
 //! What the server answers over HTTP: the WebSocket, the guest's page, its health.
 
 use crate::address::{ClientAddress, Source};
+use crate::door::Via;
 use crate::guest;
 use crate::hub::Hub;
+use crate::proxy::{Proxies, PublicHost, tell};
 use crate::socket::{self, Timing};
+use crate::tls::Certificates;
 use crate::upgrade;
-use axum::Router;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
+use axum::{Extension, Router};
 use signaling::RoomName;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,22 +31,56 @@ pub(crate) struct Web {
     pub(crate) hub: Arc<Hub>,
     pub(crate) origins: Vec<String>,
     pub(crate) timing: Timing,
+    /// What TLS waits for, where it is on.
+    pub(crate) certificates: Option<Arc<Certificates>>,
 }
 
-pub(crate) fn router(web: Web) -> Router {
+/// A year, as is usual: browsers then ask by https alone.
+const STRICTLY_SECURE: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+pub(crate) fn router(web: Web, proxies: Arc<Proxies>) -> Router {
     Router::new()
         .route("/ws", any(open))
         .route("/healthz", get(|| async { "ok\n" }))
+        // Two segments: no room can be called so.
+        .route("/healthz/ready", get(ready))
         .route("/favicon.ico", get(|| async { asset("icon.svg") }))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
         .route("/assets/{name}", get(|Path(name): Path<String>| async move { asset(&name) }))
         .route("/", get(|| async { page() }))
         .route("/{room}", get(room))
         .with_state(Arc::new(web))
+        .layer(from_fn_with_state(proxies, tell))
+        .layer(from_fn(strictly))
 }
 
-async fn open(State(web): State<Arc<Web>>, request: Request) -> Response {
-    if !is_allowed(request.headers(), &web.origins) {
+/// Over TLS, every answer says that it is to stay so (RFC 6797).
+async fn strictly(request: Request, next: Next) -> Response {
+    let secure = request.extensions().get::<Via>().is_some_and(|via| via.tls);
+    let mut response = next.run(request).await;
+    if secure {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, STRICTLY_SECURE);
+    }
+    response
+}
+
+/// Whether a call could begin here: for whoever sends people to one of several servers.
+async fn ready(State(web): State<Arc<Web>>) -> Response {
+    let waiting = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    match &web.certificates {
+        Some(certificates) if !certificates.is_ready() => waiting("no certificate yet\n"),
+        _ if !web.hub.is_open() => waiting("stopping\n"),
+        _ => "ready\n".into_response(),
+    }
+}
+
+async fn open(
+    State(web): State<Arc<Web>>,
+    public: Option<Extension<PublicHost>>,
+    request: Request,
+) -> Response {
+    let public = public.map(|Extension(public)| public.host);
+    if !is_allowed(request.headers(), public.as_deref(), &web.origins) {
         let text = "pages of another origin may not connect; the server's configuration can list it\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
@@ -63,15 +101,16 @@ fn source(extensions: &Extensions) -> Source {
 }
 
 /// Browsers always name the origin of the page that connects; other programs need not.
-fn is_allowed(headers: &HeaderMap, origins: &[String]) -> bool {
+/// The server's own is the host that they called, `public` where a proxy or the settings tell it.
+fn is_allowed(headers: &HeaderMap, public: Option<&str>, origins: &[String]) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
     if origins.iter().any(|o| o.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
         return true;
     }
+    let Some((_, origin)) = origin.split_once("://") else { return false };
     let host = headers.get(HOST).and_then(|h| h.to_str().ok());
-    let origin_host = origin.split_once("://").map(|(_, host)| host);
-    matches!((host, origin_host), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b))
+    [host, public].into_iter().flatten().any(|host| host.eq_ignore_ascii_case(origin))
 }
 
 async fn room(Path(room): Path<String>) -> Response {
@@ -116,11 +155,12 @@ mod tests {
             map
         };
         let listed = ["https://other.example/".to_owned()];
-        assert!(is_allowed(&HeaderMap::new(), &[]));
-        assert!(is_allowed(&headers("http://host:8080"), &[]));
-        assert!(is_allowed(&headers("https://other.example"), &listed));
+        assert!(is_allowed(&HeaderMap::new(), None, &[]));
+        assert!(is_allowed(&headers("http://host:8080"), None, &[]));
+        assert!(is_allowed(&headers("https://other.example"), None, &listed));
+        assert!(is_allowed(&headers("https://other.example"), Some("other.example"), &[]));
         for origin in ["https://other.example", "http://host", "null", "http://host:8080.evil.example"] {
-            assert!(!is_allowed(&headers(origin), &[]), "{origin}");
+            assert!(!is_allowed(&headers(origin), Some("call.example.org"), &[]), "{origin}");
         }
     }
 }

@@ -4,6 +4,7 @@
 use crate::address::Source;
 use crate::config::{Config, IceConfig};
 use crate::limits::Limits;
+use crate::metrics::{self, Exposition, Metrics};
 use crate::outbox::{Closing, Full, Outbox};
 use crate::room::{Input, Output, Rooms, SocketId};
 use signaling::{ClientMessage, ServerMessage};
@@ -21,6 +22,7 @@ const A_DAY: u64 = 86_400;
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
     turned_away: AtomicUsize,
+    metrics: Arc<Metrics>,
 }
 
 /// What there is, to look at.
@@ -43,6 +45,7 @@ struct Inner {
     ice: IceConfig,
     counted: u64,
     stopping: bool,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Clone)]
@@ -52,7 +55,7 @@ struct Socket {
 }
 
 impl Hub {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, metrics: Arc<Metrics>) -> Self {
         let limits = config.limits.clone();
         let rooms = Rooms::new(limits.clone(), config.rooms.clone(), rand::random(), Instant::now());
         let inner = Inner {
@@ -63,8 +66,9 @@ impl Hub {
             ice: config.ice.clone(),
             counted: 0,
             stopping: false,
+            metrics: metrics.clone(),
         };
-        Self { inner: Mutex::new(inner), turned_away: AtomicUsize::new(0) }
+        Self { inner: Mutex::new(inner), turned_away: AtomicUsize::new(0), metrics }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -78,6 +82,7 @@ impl Hub {
         let theirs = inner.sources.get(&from).copied().unwrap_or(0);
         let full = inner.sockets.len() >= inner.limits.sockets || theirs >= inner.limits.address.sockets;
         if full || inner.stopping {
+            self.metrics.refused("too-many-sockets");
             return None;
         }
         inner.counted += 1;
@@ -151,6 +156,36 @@ impl Hub {
         let inner = self.lock();
         Figures { sockets: inner.sockets.len(), rooms: inner.rooms.len(), people: inner.rooms.participants() }
     }
+
+    /// Whether it still takes sockets.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.lock().stopping
+    }
+}
+
+impl metrics::Source for Hub {
+    fn write(&self, out: &mut Exposition) {
+        let Figures { sockets, rooms, people } = self.figures();
+        out.gauge("snug_sockets", "WebSockets that are open", sockets);
+        out.gauge("snug_rooms", "Rooms that somebody is in", rooms);
+        out.gauge("snug_participants", "People in rooms, those away too", people);
+    }
+}
+
+/// Counts what is said to a client, where it counts.
+fn count(metrics: &Metrics, message: &ServerMessage) {
+    match message {
+        ServerMessage::Error { code, .. } => {
+            // The word of the protocol: "not-open".
+            let word = serde_json::to_value(code);
+            metrics.refused(word.as_ref().ok().and_then(|word| word.as_str()).unwrap_or("other"));
+        }
+        ServerMessage::Description { .. }
+        | ServerMessage::Candidate { .. }
+        | ServerMessage::State { .. }
+        | ServerMessage::Chat { .. } => metrics.relayed(),
+        _ => {}
+    }
 }
 
 /// One connection that is being turned away.
@@ -200,6 +235,7 @@ impl Inner {
 
     fn send(&mut self, socket: SocketId, message: ServerMessage) {
         let Some(Socket { outbox, .. }) = self.sockets.get(&socket) else { return };
+        count(&self.metrics, &message);
         if let Err(Full(message)) = outbox.push(message) {
             tracing::info!(socket = socket.0, "a client does not read: its connection is given up");
             self.give_up(socket, Some(*message));

@@ -1,12 +1,10 @@
-//! How much the server takes, in all and from one address: the `[limits]` section of its file.
+//! How much the server takes, in all and from one address.
 
-use serde::Deserialize;
 use signaling::limits::Rate;
 use std::time::Duration;
 
 /// How much the server takes.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// Participants a room, 12 at most.
     pub participants: usize,
@@ -23,19 +21,15 @@ pub struct Limits {
     /// The same from one address (IPv6: from one /64).
     pub address: PerAddress,
     /// How long the place of somebody away is kept, from when their socket was last heard.
-    #[serde(skip)]
     pub grace: Duration,
     /// How long somebody may wait to be let in.
-    #[serde(skip)]
     pub patience: Duration,
     /// What is kept for somebody away.
-    #[serde(skip)]
     pub kept: Kept,
 }
 
 /// What one address may have.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug)]
 pub struct PerAddress {
     /// WebSockets.
     pub sockets: usize,
@@ -106,12 +100,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_sets_what_it_names_and_nothing_else() {
-        let limits: Limits = toml::from_str("rooms = 7\n[address]\nsockets = 9").unwrap();
-        assert_eq!((limits.rooms, limits.address.sockets), (7, 9));
-        assert_eq!((limits.people, limits.address.people), (6000, 150));
-        assert!(toml::from_str::<Limits>("room = 7").is_err());
-        assert!(toml::from_str::<Limits>("[address]\nroom = 7").is_err());
-        assert_eq!(Limits { participants: 99, ..Limits::default() }.participants(), 12);
+    fn a_room_holds_twelve_at_most_and_one_at_least() {
+        let holds = |participants| Limits { participants, ..Limits::default() }.participants();
+        assert_eq!([0, 1, 5, 99].map(holds), [1, 1, 5, 12]);
     }
 }

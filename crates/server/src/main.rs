@@ -1,31 +1,35 @@
 //! `snug-server`: serves rooms until it is told to stop.
 
 use anyhow::Context;
-use clap::Parser;
-use server::{Config, Server};
-use std::net::SocketAddr;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use server::settings::{Layers, Settings, show};
+use server::{Config, Server, notify};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Rooms for Snug calls, and the page for guests without Snug.
+///
+/// Every setting is a flag, an environment variable and a key of the file, in this order: --tls-acme-host goes before
+/// SNUG_TLS_ACME_HOST, that before `host` in the file's [tls.acme]. Lists are separated by commas. SNUG_LOG says how
+/// much is logged (warn, info, debug).
 #[derive(Parser)]
 #[command(version)]
-struct Args {
-    /// Where to listen [default: 127.0.0.1:8080]; port 0 takes any free one.
-    #[arg(long, value_name = "ADDR:PORT", env = "SNUG_LISTEN")]
-    listen: Option<SocketAddr>,
-    /// A TOML file with the settings; flags go before it.
+struct Cli {
+    /// A TOML file with the settings.
     #[arg(long, value_name = "FILE.toml", env = "SNUG_CONFIG")]
     config: Option<PathBuf>,
+    /// Check the settings and the certificate's files, print what is in force without secrets, and end.
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    settings: Settings,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("SNUG_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(Args::parse()).await {
+fn main() -> ExitCode {
+    match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("snug-server: {error:#}");
@@ -34,20 +38,89 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> anyhow::Result<()> {
-    let mut config = match &args.config {
-        Some(path) => Config::load(path)?,
-        None => Config::default(),
-    };
-    config.listen = args.listen.unwrap_or(config.listen);
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be caught")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signals cannot be caught")?;
+fn start() -> anyhow::Result<()> {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches)?;
+    let mut layers = Layers::of_flags(cli.settings, &matches);
+    if let Some(path) = &cli.config {
+        layers = layers.read(path)?;
+    }
+    let config = layers.config()?;
+    if cli.check {
+        Server::check(&config)?;
+        print!("{}", show(&config));
+        return Ok(());
+    }
+    log();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("no threads can be started")?.block_on(run(config))
+}
+
+/// What libraries say of single frames and records is nobody's business, whatever is asked for: `SNUG_LOG` may still
+/// name them one by one.
+fn log() {
+    let asked = std::env::var("SNUG_LOG").unwrap_or_else(|_| "info".into());
+    let quiet = "tungstenite=info,tokio_tungstenite=info,hyper=info,hyper_util=info,rustls=info,axum=info";
+    let filter = EnvFilter::try_new(format!("{quiet},{asked}"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    log.with_writer(std::io::stderr).init();
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("signals cannot be caught")?;
     let running = Server::bind(config).await?;
     println!("listening on {}", running.url());
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    tell("READY=1");
+    while signals.next().await == Asked::Reload {
+        running.reload();
     }
-    running.shutdown().await;
+    tell("STOPPING=1");
+    tracing::info!("stopping; once more stops at once");
+    tokio::select! {
+        () = running.shutdown() => {}
+        () = signals.stop() => {}
+    }
     Ok(())
+}
+
+fn tell(state: &str) {
+    if let Err(error) = notify::notify(state) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Asked {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await != Asked::Stop {}
+    }
 }

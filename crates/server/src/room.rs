@@ -167,14 +167,14 @@ impl Rooms {
         self.rooms.len()
     }
 
+    /// How many people are in them, those away too.
+    pub fn participants(&self) -> usize {
+        self.sockets.len() + self.away
+    }
+
     /// Whether nobody is here.
     pub fn is_empty(&self) -> bool {
         self.rooms.is_empty()
-    }
-
-    /// How many people are in rooms, those away included.
-    pub fn participants(&self) -> usize {
-        self.sockets.len() + self.away
     }
 
     /// How many sockets wait, secrets are good, and addresses are counted: nothing, when nobody is here.

@@ -1,109 +1,219 @@
 //! A server that runs: bound, called by its address, stopped.
 
+use crate::acme::{self, Tokens};
 use crate::config::Config;
+use crate::door::{BindError, Door, Inside, Streams, bind, check_plain};
 use crate::http::{self, Web};
 use crate::hub::{Figures, Hub};
-use axum::serve::ListenerExt;
+use crate::metrics::{self, Metrics};
+use crate::proxy::Proxies;
+use crate::redirect::{self, Redirect};
+use crate::tls::{self, Certificates, Source, TlsError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// How long connections may take to close when the server stops.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+use crate::door::STOP_WITHIN;
 
 /// Makes [`Running`].
 #[derive(Debug)]
 pub struct Server;
 
-/// Why a server cannot listen.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// Somebody else has the port.
-    #[error("the port {} is taken: stop what listens there, or choose another with --listen {}:PORT", .0.port(), .0.ip())]
-    Taken(SocketAddr),
-    /// Ports below 1024, mostly.
-    #[error("listening on {0} is not permitted: choose a port above 1023")]
-    Forbidden(SocketAddr),
-    /// All else, an address that is not this machine's for one.
-    #[error("cannot listen on {address}: {error}")]
-    Other {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        error: std::io::Error,
-    },
-}
-
 /// A running server. Dropping it stops it at once; [`Running::shutdown`] closes what is open first.
 #[derive(Debug)]
 pub struct Running {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
+    metrics_address: Option<SocketAddr>,
+    redirects: Vec<SocketAddr>,
+    url: String,
     hub: Arc<Hub>,
-    stop: watch::Sender<bool>,
+    reload: Arc<Notify>,
+    doors: Vec<Door>,
     tasks: JoinSet<()>,
 }
 
 impl Server {
+    /// Whether it could start with these settings, as far as that can be said without listening.
+    ///
+    /// # Errors
+    /// Plain HTTP where it must not be, or certificates that cannot be used.
+    pub fn check(config: &Config) -> Result<(), BindError> {
+        match config.tls.as_ref().map(|tls| &tls.source) {
+            None => check_plain(config.door.plain_http, &config.listen.0),
+            Some(Source::Files { cert, key }) => Ok(tls::load(cert, key).map(drop)?),
+            Some(Source::Acme(_)) => Ok(()),
+        }
+    }
+
     /// Listens, and serves from then on. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// An address that cannot be had, plain HTTP where it must not be, or certificates that cannot be used.
     pub async fn bind(config: Config) -> Result<Running, BindError> {
-        let wanted = config.listen;
-        let refused = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => BindError::Taken(wanted),
-            std::io::ErrorKind::PermissionDenied => BindError::Forbidden(wanted),
-            _ => BindError::Other { address: wanted, error },
-        };
-        let listener = TcpListener::bind(wanted).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+        Self::bind_with(config, None).await
+    }
+
+    /// The same, with somebody who speaks STUN and TURN on the same ports.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    // Async, since listening needs the runtime's reactor, and callers wait for what may one day take longer.
+    #[expect(clippy::unused_async, reason = "callers must be in a tokio runtime")]
+    pub async fn bind_with(config: Config, streams: Option<Arc<dyn Streams>>) -> Result<Running, BindError> {
+        if config.tls.is_none() {
+            check_plain(config.door.plain_http, &config.listen.0)?;
+        }
+        let listeners = bind(&config.listen.0)?;
+        let addresses = local(&listeners);
+        let metrics = Arc::new(Metrics::default());
         let tick_every = (config.limits.grace / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
-        let hub = Arc::new(Hub::new(&config));
-        let web = Web { hub: hub.clone(), origins: config.origins, timing: config.timing };
-        let (stop, mut stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        let hub = Arc::new(Hub::new(&config, metrics.clone()));
+        metrics.add(hub.clone());
+        let mut parts = Parts::new(Arc::new(config.proxies.clone()));
+        let secured = parts.secure(&config, addresses.first().map_or(443, SocketAddr::port))?;
+        let web = Web {
+            hub: hub.clone(),
+            origins: config.origins.clone(),
+            timing: config.timing,
+            certificates: secured.clone(),
+        };
+        let inside = Inside {
+            router: http::router(web, parts.proxies.clone()),
+            tls: secured.map(tls::server_config).transpose()?,
+            streams,
+            proxies: parts.proxies.clone(),
+            metrics: metrics.clone(),
+        };
+        let url = url(&config, addresses.first().copied());
+        parts.doors.push(Door::open(listeners, config.door.clone(), inside));
+        let mut metrics_address = None;
+        if let Some(address) = config.metrics {
+            for listener in bind(&[address])? {
+                metrics_address = listener.local_addr().ok();
+                parts.doors.push(metrics::serve(listener, &metrics));
             }
-        });
-        tasks.spawn(async move {
-            let stopping = async move {
-                // An error means that the sender is gone, and the server with it.
-                let _ = stopped.wait_for(|s| *s).await;
-            };
-            let service = http::router(web).into_make_service_with_connect_info::<SocketAddr>();
-            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopping).await {
-                tracing::error!(%error, "the server cannot accept any more");
-            }
-        });
-        let ticking = hub.clone();
-        tasks.spawn(async move {
-            let mut tick = tokio::time::interval(tick_every);
-            loop {
-                tick.tick().await;
-                ticking.tick();
-            }
-        });
-        Ok(Running { address, hub, stop, tasks })
+        }
+        parts.tasks.spawn(tick(hub.clone(), tick_every));
+        let Parts { doors, tasks, reload, redirects, .. } = parts;
+        Ok(Running { addresses, metrics_address, redirects, url, hub, reload, doors, tasks })
     }
 }
 
-impl Running {
-    /// What it listens on.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+/// What a server is put together of.
+struct Parts {
+    proxies: Arc<Proxies>,
+    reload: Arc<Notify>,
+    doors: Vec<Door>,
+    redirects: Vec<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl Parts {
+    fn new(proxies: Arc<Proxies>) -> Self {
+        let reload = Arc::new(Notify::new());
+        Self { proxies, reload, doors: Vec::new(), redirects: Vec::new(), tasks: JoinSet::new() }
     }
 
-    /// What a browser on this machine opens: `http://127.0.0.1:8080`. A server that listens on all addresses
-    /// can be called from elsewhere by the machine's own.
+    /// Reads or resumes the certificate, and keeps it fresh from now on. None without TLS.
+    fn secure(&mut self, config: &Config, port: u16) -> Result<Option<Arc<Certificates>>, BindError> {
+        let Some(settings) = &config.tls else { return Ok(None) };
+        let certificates = Arc::new(Certificates::default());
+        let tokens = Arc::new(Tokens::default());
+        let listeners = bind(&settings.redirect)?;
+        self.redirects = local(&listeners);
+        if !listeners.is_empty() {
+            let redirect = Redirect { tokens: tokens.clone(), port, proxies: self.proxies.clone() };
+            self.doors.push(redirect::serve(listeners, &config.door, redirect));
+        }
+        match &settings.source {
+            Source::Files { cert, key } => {
+                let loaded = tls::load(cert, key)?;
+                loaded.warn(cert, SystemTime::now());
+                certificates.set(loaded.key);
+                let (cert, key) = (cert.clone(), key.clone());
+                self.tasks.spawn(tls::watch(cert, key, certificates.clone(), self.reload.clone()));
+            }
+            Source::Acme(acme) => {
+                let desk = acme::Desk { settings: acme.clone(), certificates: certificates.clone(), tokens };
+                let unusable = |error: acme::AcmeError| TlsError::File {
+                    path: PathBuf::from(&acme.cache),
+                    message: error.to_string(),
+                };
+                let current = acme::resume(&desk).map_err(unusable)?;
+                self.tasks.spawn(acme::keep(desk, current));
+            }
+        }
+        Ok(Some(certificates))
+    }
+}
+
+fn local(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    // A socket that listens has an address.
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+async fn tick(hub: Arc<Hub>, every: Duration) {
+    let mut tick = tokio::time::interval(every);
+    loop {
+        tick.tick().await;
+        hub.tick();
+    }
+}
+
+/// What a browser opens.
+fn url(config: &Config, address: Option<SocketAddr>) -> String {
+    if let Some(url) = &config.proxies.public_url {
+        return url.to_string();
+    }
+    let address = address.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    if let Some(Source::Acme(acme)) = config.tls.as_ref().map(|tls| &tls.source) {
+        let port = if address.port() == 443 { String::new() } else { format!(":{}", address.port()) };
+        return format!("{scheme}://{}{port}", acme.host);
+    }
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
+}
+
+impl Running {
+    /// What it listens on; the first of several.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addresses.first().copied().unwrap_or_else(|| ([127, 0, 0, 1], 0).into())
+    }
+
+    /// All that it listens on, in the order of the settings.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where it leads from plain HTTP to https.
+    pub fn redirect_addrs(&self) -> &[SocketAddr] {
+        &self.redirects
+    }
+
+    /// Where the metrics are.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// What a browser opens: the public address where the settings have one, else what one on this machine
+    /// opens: `http://127.0.0.1:8080`. A server that listens on all addresses can be called from elsewhere by
+    /// the machine's own.
     pub fn url(&self) -> String {
-        let ip = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        format!("http://{}", SocketAddr::new(ip, self.address.port()))
+        self.url.clone()
+    }
+
+    /// Reads the certificate's files again, at once.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// What there is now.
@@ -112,17 +222,19 @@ impl Running {
     }
 
     /// Stops: no new connections, those open are closed (code 1001, clients come back by themselves when
-    /// there is a server again), two seconds at most.
+    /// there is a server again), two seconds at most. Calls go on: their media does not pass through here.
     pub async fn shutdown(mut self) {
         self.hub.stop();
-        self.stop.send_replace(true);
+        let closing = self.doors.drain(..).map(Door::close).collect::<Vec<_>>();
         let emptied = async {
             let mut look = tokio::time::interval(Duration::from_millis(10));
             while self.hub.sockets() > 0 {
                 look.tick().await;
             }
         };
-        if tokio::time::timeout(STOP_WITHIN, emptied).await.is_err() {
+        let (emptied, _) =
+            tokio::join!(tokio::time::timeout(STOP_WITHIN, emptied), futures_util::future::join_all(closing));
+        if emptied.is_err() {
             tracing::info!(left = self.hub.sockets(), "some connections did not close in time");
         }
         self.tasks.shutdown().await;

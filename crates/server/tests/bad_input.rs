@@ -235,7 +235,7 @@ async fn a_half_open_connection_holds_its_place_no_longer_than_a_closed_one() {
 #[tokio::test]
 async fn a_taken_port_is_told_clearly() {
     let server = server().await;
-    let taken = Config { listen: server.local_addr(), ..Config::default() };
+    let taken = Config { listen: server.local_addr().into(), ..Config::default() };
     let error = Server::bind(taken).await.unwrap_err();
     assert!(matches!(error, BindError::Taken(_)));
     let text = error.to_string();

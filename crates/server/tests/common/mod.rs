@@ -5,6 +5,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use server::{Config, Running, Server};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -23,7 +24,7 @@ pub(crate) async fn server_with(change: impl FnOnce(&mut Config)) -> Running {
 }
 
 /// A bare WebSocket.
-pub(crate) struct Bare(pub(crate) WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Bare<S = MaybeTlsStream<TcpStream>>(pub(crate) WebSocketStream<S>);
 
 impl Bare {
     pub(crate) async fn open(server: &Running) -> Self {
@@ -46,7 +47,9 @@ impl Bare {
         let answer = bare.hear().await;
         (bare, answer)
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
     pub(crate) async fn say(&mut self, message: &Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }

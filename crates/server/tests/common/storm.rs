@@ -204,7 +204,7 @@ pub(crate) async fn storm<F: Future<Output = ()>>(what: &str, target: &Target, a
     }
     most.fetch_max(target.memory(), Ordering::Relaxed);
     over.store(true, Ordering::Release);
-    let [mut trips, mut others] = [near, far].map(|(_, thread)| thread.join().unwrap());
+    let [mut trips, others] = [near, far].map(|(_, thread)| thread.join().unwrap());
     let growth = most.into_inner() - before;
     let figures = Figures {
         elsewhere_most: others.iter().max().copied().unwrap_or_default(),
@@ -222,7 +222,7 @@ pub(crate) async fn storm<F: Future<Output = ()>>(what: &str, target: &Target, a
     // What the machine does at the same time to a server left in peace is not the attack's doing. It strikes this
     // one and that in turn, so the slowest trip there is the measure.
     assert!(figures.p99 < LATE + figures.elsewhere_most, "{what}: {figures:?}");
-    assert!(figures.trips > 20, "{what}: {figures:?}");
+    assert!(figures.trips > 10, "{what}: {figures:?}");
 }
 
 fn p99(trips: &mut [Duration]) -> Duration {
