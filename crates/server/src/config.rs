@@ -2,14 +2,12 @@
 
 use crate::room::Limits;
 use crate::socket::Timing;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac};
+use crate::turn::{self, Turn};
 use serde::Deserialize;
-use sha1::Sha1;
 use signaling::IceServer;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A server's settings.
 #[derive(Clone, Debug)]
@@ -26,6 +24,8 @@ pub struct Config {
     pub sockets: usize,
     /// Deadlines of a connection.
     pub timing: Timing,
+    /// The STUN and TURN server inside.
+    pub turn: turn::Settings,
 }
 
 impl Default for Config {
@@ -37,6 +37,7 @@ impl Default for Config {
             limits: Limits::default(),
             sockets: 2000,
             timing: Timing::default(),
+            turn: turn::Settings::default(),
         }
     }
 }
@@ -48,6 +49,8 @@ pub struct IceConfig {
     pub fixed: Vec<IceServer>,
     /// Given out with credentials that expire.
     pub turn: Option<TurnConfig>,
+    /// The server inside, where it runs.
+    pub inside: Option<Arc<Turn>>,
 }
 
 /// A TURN server that shares a secret with us (`use-auth-secret` of coturn, "TURN REST API").
@@ -64,31 +67,33 @@ pub struct TurnConfig {
 impl std::fmt::Debug for IceConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let turn = self.turn.as_ref().map(|t| &t.urls);
-        f.debug_struct("IceConfig").field("fixed", &self.fixed).field("turn", &turn).finish()
+        let inside = self.inside.is_some();
+        f.debug_struct("IceConfig")
+            .field("fixed", &self.fixed)
+            .field("turn", &turn)
+            .field("inside", &inside)
+            .finish()
     }
 }
 
 impl IceConfig {
-    /// What to give to `user` now.
-    pub fn servers(&self, user: &str, unix_seconds: u64) -> Vec<IceServer> {
+    /// What to give to `user` now, who calls this server `host` (without a port; without a host the server
+    /// inside is not offered, as it does not know its name).
+    pub fn servers(&self, user: &str, unix_seconds: u64, host: Option<&str>) -> Vec<IceServer> {
         let mut servers = self.fixed.clone();
+        if let Some((inside, host)) = self.inside.as_ref().zip(host) {
+            servers.extend(inside.ice_servers(user, unix_seconds, host));
+        }
         if let Some(turn) = &self.turn {
             let username = format!("{}:{user}", unix_seconds + turn.ttl);
             servers.push(IceServer {
                 urls: turn.urls.clone(),
-                credential: credential(&turn.secret, &username),
+                credential: turn::gate::password(&turn.secret, &username),
                 username: Some(username),
             });
         }
         servers
     }
-}
-
-fn credential(secret: &str, username: &str) -> Option<String> {
-    // HMAC takes a key of any length.
-    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).ok()?;
-    mac.update(username.as_bytes());
-    Some(STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 /// Why a configuration is refused.
@@ -127,6 +132,7 @@ struct File {
     max_rooms: Option<usize>,
     max_connections: Option<usize>,
     max_participants: Option<usize>,
+    turn: turn::Settings,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +168,7 @@ impl Config {
             let ttl = file.turn_ttl.unwrap_or(12 * 3600);
             config.ice.turn = Some(TurnConfig { urls: file.turn_urls, secret: secret.into_inner(), ttl });
         }
+        config.turn = file.turn;
         config.ice.fixed = file
             .ice_servers
             .into_iter()
@@ -199,7 +206,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.listen.port(), 9000);
         assert_eq!(config.limits.rooms, 7);
-        let servers = config.ice.servers("ann", 1_000_000);
+        let servers = config.ice.servers("ann", 1_000_000, None);
         assert_eq!(servers[0].urls, ["stun:stun.example"]);
         assert_eq!(servers[1].username.as_deref(), Some("1000060:ann"));
         assert!(!format!("{config:?}").contains("north"));
@@ -209,7 +216,7 @@ mod tests {
     fn credentials_are_those_of_the_turn_rest_api() {
         // From: printf 1433895918:filip | openssl dgst -sha1 -hmac north -binary | base64
         assert_eq!(
-            credential("north", "1433895918:filip").as_deref(),
+            turn::gate::password("north", "1433895918:filip").as_deref(),
             Some(include_str!("../tests/turn_credential.txt").trim())
         );
     }

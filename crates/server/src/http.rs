@@ -10,6 +10,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -45,14 +46,22 @@ async fn upgrade(State(web): State<Arc<Web>>, headers: HeaderMap, upgrade: WebSo
         let text = "pages of another origin may not connect; the server's configuration can list it\n";
         return (StatusCode::FORBIDDEN, text).into_response();
     }
-    let (hub, timing) = (web.hub.clone(), web.timing);
+    let (hub, timing, host) = (web.hub.clone(), web.timing, host_of(&headers));
     upgrade
         // Twice what is allowed: a message that is only a little too large is read, and refused in words.
         .max_message_size(2 * MAX_MESSAGE)
         .max_frame_size(2 * MAX_MESSAGE)
         .read_buffer_size(16 * 1024)
         .write_buffer_size(0)
-        .on_upgrade(move |socket| socket::run(socket, hub, timing))
+        .on_upgrade(move |socket| socket::run(socket, hub, timing, host))
+}
+
+/// What the client calls this server, without the port.
+fn host_of(headers: &HeaderMap) -> Option<String> {
+    let authority: Authority = headers.get(HOST)?.to_str().ok()?.parse().ok()?;
+    let host = authority.host();
+    let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    Some(ipv6.unwrap_or(host).to_owned()).filter(|host| !host.is_empty())
 }
 
 /// Browsers always name the origin of the page that connects; other programs need not.
@@ -99,6 +108,23 @@ fn file(kind: &'static str, data: &'static [u8]) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_what_stands_before_the_port() {
+        for (header, host) in [
+            ("snug.example:8443", Some("snug.example")),
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("[2001:db8::1]:80", Some("2001:db8::1")),
+            ("[::1]", Some("::1")),
+            ("", None),
+            ("a b", None),
+        ] {
+            let mut map = HeaderMap::new();
+            map.insert(HOST, HeaderValue::from_static(header));
+            assert_eq!(host_of(&map).as_deref(), host, "{header}");
+        }
+        assert_eq!(host_of(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn only_our_own_pages_and_listed_ones_connect() {

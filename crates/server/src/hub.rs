@@ -46,11 +46,12 @@ impl Hub {
         Some((id, outbox))
     }
 
-    pub(crate) fn message(&self, socket: SocketId, message: ClientMessage) {
+    /// A message, from a client that calls this server `host`.
+    pub(crate) fn message(&self, socket: SocketId, message: ClientMessage, host: Option<&str>) {
         let input = match message {
             ClientMessage::Hello(hello) => {
                 let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let ice_servers = self.ice.servers(&format!("snug{}", socket.0), unix.as_secs());
+                let ice_servers = self.ice.servers(&format!("snug{}", socket.0), unix.as_secs(), host);
                 Input::Hello { socket, hello, ice_servers }
             }
             ClientMessage::Description { .. }
@@ -80,6 +81,9 @@ impl Hub {
 
     /// No more sockets; those there are close.
     pub(crate) fn stop(&self) {
+        if let Some(turn) = &self.ice.inside {
+            turn.shutdown();
+        }
         let mut inner = self.lock();
         inner.stopping = true;
         for outbox in inner.sockets.values() {

@@ -1,4 +1,5 @@
-//! `snug-server`: rooms over WebSocket, as `docs/signaling.md` tells, and the browser guest's page.
+//! `snug-server`: rooms over WebSocket, as `docs/signaling.md` tells, the browser guest's page, and STUN and TURN
+//! (`turn`).
 //!
 //! `room`, `intake` and `config` are pure. Each WebSocket is one tokio task (`socket`), which changes the
 //! rooms itself, under one short lock (`hub`), and leaves what others must hear in their bounded outboxes.
@@ -14,6 +15,7 @@ mod outbox;
 pub mod room;
 pub mod server;
 pub mod socket;
+pub mod turn;
 
 pub use config::{Config, ConfigError};
 pub use server::{BindError, Running, Server};

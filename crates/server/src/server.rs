@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::http::{self, Web};
 use crate::hub::Hub;
+use crate::turn::{self, Turn, TurnError};
 use axum::serve::ListenerExt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,6 +28,9 @@ pub enum BindError {
     /// Ports below 1024, mostly.
     #[error("listening on {0} is not permitted: choose a port above 1023")]
     Forbidden(SocketAddr),
+    /// STUN and TURN cannot start.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
     /// All else, an address that is not this machine's for one.
     #[error("cannot listen on {address}: {error}")]
     Other {
@@ -48,7 +52,7 @@ pub struct Running {
 
 impl Server {
     /// Listens, and serves from then on. Must be called within a tokio runtime.
-    pub async fn bind(config: Config) -> Result<Running, BindError> {
+    pub async fn bind(mut config: Config) -> Result<Running, BindError> {
         let wanted = config.listen;
         let refused = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::AddrInUse => BindError::Taken(wanted),
@@ -57,6 +61,7 @@ impl Server {
         };
         let listener = TcpListener::bind(wanted).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
+        config.ice.inside = start_turn(&config, address)?;
         let tick_every = (config.limits.grace / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
         let hub = Arc::new(Hub::new(config.limits, config.sockets, config.ice));
         let web = Web { hub: hub.clone(), origins: config.origins, timing: config.timing };
@@ -88,6 +93,18 @@ impl Server {
         });
         Ok(Running { address, hub, stop, tasks })
     }
+}
+
+/// Starts STUN and TURN, unless they are off, or another server is named and this one not asked for.
+fn start_turn(config: &Config, address: SocketAddr) -> Result<Option<Arc<Turn>>, TurnError> {
+    if !config.turn.enabled.unwrap_or(config.ice.turn.is_none()) {
+        return Ok(None);
+    }
+    // Where any port will do, any will do for UDP as well.
+    let listen = if config.listen.port() == 0 { config.listen } else { address };
+    let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let door = turn::Door { listen, tcp: None, tls: None };
+    Turn::start(config.turn.clone(), secret, door).map(Some)
 }
 
 impl Running {

@@ -36,14 +36,15 @@ impl Default for Timing {
 /// How long a client may take to answer our close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(socket: WebSocket, hub: Arc<Hub>, timing: Timing) {
+/// `host` is what the client calls this server.
+pub(crate) async fn run(socket: WebSocket, hub: Arc<Hub>, timing: Timing, host: Option<String>) {
     let Some((id, outbox)) = hub.open() else {
         return turn_away(socket).await;
     };
     tracing::debug!(socket = id.0, "opened");
     let (mut sink, mut stream) = socket.split();
     let why = {
-        let reading = read(&mut stream, &hub, id, &outbox, timing);
+        let reading = read(&mut stream, (&hub, host.as_deref()), id, &outbox, timing);
         let writing = write(&mut sink, &outbox, timing.ping_every);
         tokio::pin!(reading, writing);
         tokio::select! {
@@ -79,7 +80,7 @@ async fn turn_away(mut socket: WebSocket) {
 
 async fn read(
     stream: &mut SplitStream<WebSocket>,
-    hub: &Hub,
+    (hub, host): (&Hub, Option<&str>),
     id: SocketId,
     outbox: &Outbox,
     timing: Timing,
@@ -124,7 +125,7 @@ async fn read(
             }
         };
         match verdict {
-            Verdict::Accept(message) => hub.message(id, message),
+            Verdict::Accept(message) => hub.message(id, message, host),
             Verdict::Drop => {}
             Verdict::Refuse(message) => {
                 let ServerMessage::Error { code, fatal, .. } = message else { continue };
