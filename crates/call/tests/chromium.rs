@@ -277,7 +277,7 @@ async fn a_browser_that_may_use_a_relay_alone() {
         username: Some(turn::USER.into()),
         credential: Some(turn::PASSWORD.into()),
     };
-    let world = World::with(server::config::IceConfig { fixed: vec![server], turn: None }).await;
+    let world = World::with(server::config::IceConfig { fixed: vec![server], ..Default::default() }).await;
     let browser = browser(&world, Colour::Green).await;
     let mut ann = world.person("Ann", Colour::Red);
     ann.join(&world.line.url, "tea").await;

@@ -9,6 +9,9 @@ mod quick;
 #[cfg(target_os = "linux")]
 #[path = "main/sound.rs"]
 mod sound;
+#[cfg(target_os = "linux")]
+#[path = "main/turn_load.rs"]
+mod turn_load;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -67,6 +70,9 @@ enum What {
     /// What is left of echo and noise, and of the voice, in a made room: tables, in Markdown.
     #[cfg(target_os = "linux")]
     Sound(sound::Args),
+    /// What relaying costs: packets a second and memory, this server beside coturn: a table, in Markdown.
+    #[cfg(target_os = "linux")]
+    TurnLoad(turn_load::Args),
     /// Write the speech of the bench (wav); needs espeak-ng.
     Speech {
         /// Where to.
@@ -117,6 +123,8 @@ fn main() -> Result<()> {
         What::Bench(args) => bench::main(&args),
         #[cfg(target_os = "linux")]
         What::Sound(args) => sound::main(&args),
+        #[cfg(target_os = "linux")]
+        What::TurnLoad(args) => turn_load::main(&args),
         What::Speech { out } => lab::speech::write_speech(&out),
         What::Echo { at } => {
             let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}"))?;

@@ -3,6 +3,8 @@
 
 #[path = "common/turn.rs"]
 mod common;
+#[path = "common/mod.rs"]
+mod rooms;
 
 use common::{
     ALLOCATE, BINDING, Bot, LIFETIME, NONCE, REALM, REFRESH, REQUESTED_TRANSPORT, Reply, UDP,
@@ -10,7 +12,7 @@ use common::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
-use server::turn::{Dropped, Settings, Stats};
+use server::turn::{Door, Dropped, Settings, Stats, Turn};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use stun_types::message::{Message, MessageClass, Method};
@@ -52,7 +54,7 @@ async fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
 #[tokio::test]
 async fn a_binding_request_needs_no_credential_by_any_transport() {
     let place = place(Settings::default()).await;
-    for mut bot in [Bot::udp(&place).await, Bot::tcp(&place).await] {
+    for mut bot in [Bot::udp(&place).await, Bot::tcp(&place).await, Bot::tls(&place).await] {
         let reply = bot.request(BINDING, &[]).await;
         assert_eq!(reply.code(), None);
         assert_eq!(reply.address(XOR_MAPPED_ADDRESS).unwrap().ip(), place.udp.ip());
@@ -61,18 +63,19 @@ async fn a_binding_request_needs_no_credential_by_any_transport() {
         let reply = bot.request(BINDING, &[(3, &[0, 0, 0, 6])]).await;
         assert_eq!((reply.code(), reply.value(0x0a)), (Some(420), Some(vec![0, 3])));
     }
-    assert_eq!(place.turn.stats().bindings, 4);
+    assert_eq!(place.turn.stats().bindings, 6);
 }
 
 #[tokio::test]
 async fn data_goes_both_ways_by_indications_and_by_channels() {
     let place = place(Settings::default()).await;
-    for mut bot in [Bot::udp(&place).await, Bot::tcp(&place).await] {
+    for mut bot in [Bot::udp(&place).await, Bot::tcp(&place).await, Bot::tls(&place).await] {
         let relayed = bot.allocate().await;
         let (socket, at) = peer().await;
+        let early = dropped(&place.turn.stats(), Dropped::NoPermission);
         // Nobody was permitted yet: what comes first is dropped.
         socket.send_to(b"too early", relayed).await.unwrap();
-        while dropped(&place.turn.stats(), Dropped::NoPermission) == 0 {
+        while dropped(&place.turn.stats(), Dropped::NoPermission) == early {
             tokio::task::yield_now().await;
         }
         assert_eq!(bot.permit(at).await.code(), None);
@@ -90,9 +93,9 @@ async fn data_goes_both_ways_by_indications_and_by_channels() {
         assert_eq!(bot.permit(at).await.code(), Some(437));
     }
     let stats = place.turn.stats();
-    assert_eq!((stats.to_peers.packets, stats.to_peers.bytes), (4, 20));
-    assert_eq!((stats.to_clients.packets, stats.to_clients.bytes), (4, 10));
-    assert_eq!((stats.allocated, stats.allocations.map(|(_, count)| count)), (2, [0; 3]));
+    assert_eq!((stats.to_peers.packets, stats.to_peers.bytes), (6, 30));
+    assert_eq!((stats.to_clients.packets, stats.to_clients.bytes), (6, 15));
+    assert_eq!((stats.allocated, stats.allocations.map(|(_, count)| count)), (3, [0; 3]));
 }
 
 #[tokio::test]
@@ -249,7 +252,7 @@ async fn nobody_can_be_flooded_through_us() {
     assert_eq!(bot.request(BINDING, &[]).await.code(), None, "it still answers");
 }
 
-async fn until_counted(turn: &server::turn::Turn, count: u64) {
+async fn until_counted(turn: &Turn, count: u64) {
     let counting = async {
         while counted(&turn.stats()) < count {
             tokio::task::yield_now().await;
@@ -389,6 +392,61 @@ async fn what_a_connection_held_ends_with_it_and_all_ends_with_the_server() {
     while UdpSocket::bind(relayed).await.is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_server_tells_its_addresses_to_those_who_can_reach_them() {
+    let place = place(Settings::default()).await;
+    let [udp, tcp, tls] = [place.udp, place.tcp, place.tls].map(|at| at.port());
+    for (host, written) in [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost"), ("::1", "[::1]")] {
+        let expected = [
+            format!("stun:{written}:{udp}"),
+            format!("turn:{written}:{udp}?transport=udp"),
+            format!("turn:{written}:{tcp}?transport=tcp"),
+            format!("turns:{written}:{tls}?transport=tcp"),
+        ];
+        assert_eq!(place.turn.urls(host), expected);
+    }
+    // It listens on the loopback: whoever calls it so comes by a tunnel.
+    assert_eq!(place.turn.urls("snug.example"), Vec::<String>::new());
+    assert!(place.turn.ice_servers("ann", unix(), "snug.example").is_empty());
+    let servers = place.turn.ice_servers("ann", 1000, "127.0.0.1");
+    let [stun, turn] = &servers[..] else { panic!("{servers:?}") };
+    assert_eq!((stun.urls.len(), &stun.username, turn.urls.len()), (1, &None, 3));
+    assert_eq!(turn.username.as_deref(), Some("44200:ann"));
+    assert_eq!(turn.credential.as_deref(), Some(&common::password(common::SECRET, "44200:ann")[..]));
+}
+
+#[tokio::test]
+async fn who_joins_a_room_gets_a_credential_that_works() {
+    let server = rooms::server().await;
+    let (_ann, welcome) = rooms::Bare::join(&server, "tea", "Ann").await;
+    let (stun, turn) = (&welcome["iceServers"][0], &welcome["iceServers"][1]);
+    let at = stun["urls"][0].as_str().unwrap().strip_prefix("stun:").unwrap().parse().unwrap();
+    assert_eq!(turn["urls"][0], format!("turn:{at}?transport=udp"));
+    let mut bot = Bot::at(at).await;
+    bot.username = turn["username"].as_str().unwrap().into();
+    bot.password = turn["credential"].as_str().unwrap().into();
+    bot.allocate().await;
+    let (_bo, other) = rooms::Bare::join(&server, "tea", "Bo").await;
+    assert_ne!(other["iceServers"][1]["username"], turn["username"], "each has an account of their own");
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_and_settings_that_cannot_be_are_told() {
+    let place = place(Settings::default()).await;
+    let door = |listen| Door { listen, tcp: None, tls: None };
+    let taken = Turn::start(Settings::default(), common::SECRET.into(), door(place.udp)).unwrap_err();
+    let port = place.udp.port();
+    let start = format!("UDP port {port} of 127.0.0.1 is taken: ");
+    assert!(taken.to_string().starts_with(&start), "{taken}");
+    let foreign = "192.0.2.1:0".parse().unwrap();
+    let error = Turn::start(Settings::default(), common::SECRET.into(), door(foreign)).unwrap_err();
+    assert!(error.to_string().starts_with("cannot listen for STUN and TURN on UDP 192.0.2.1:0: "), "{error}");
+    let bad = settings(|s| s.ttl = 1);
+    let error = Turn::start(bad, common::SECRET.into(), door(place.udp)).unwrap_err();
+    assert_eq!(error.to_string(), "[turn] ttl: credentials are good for 60 seconds at least");
 }
 
 #[tokio::test]

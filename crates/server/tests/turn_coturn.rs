@@ -34,11 +34,16 @@ async fn relay(place: &Place, port: u16, extra: &[&str], over: Transport) {
     let args = [extra, &shared, &[&host]].concat();
     let before = place.turn.stats();
     let Some(printed) = run("turnutils_uclient", &args).await else { return };
-    assert!(printed.contains("Total lost packets 0 (0.000000%)"), "{printed}");
     let after = place.turn.stats();
-    assert!(after.allocated >= before.allocated + 6, "{after:?}");
-    assert!(after.to_peers.packets >= before.to_peers.packets + 120, "{after:?}");
     println!("{over:?}: {after:?}");
+    assert!(after.allocated >= before.allocated + 6, "{after:?}");
+    assert_eq!(after.to_peers.packets, before.to_peers.packets + 120, "{after:?}");
+    assert_eq!(after.to_clients.packets, before.to_clients.packets + 120, "{after:?}");
+    // It waits for the socket while OpenSSL holds what it has not read yet: over TLS it misses the last
+    // message of a client now and then, with coturn's own server too (4 of these 120).
+    let lost = printed.split("Total lost packets ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let most = if over == Transport::Tls { 6 } else { 0 };
+    assert!(lost.parse::<u32>().unwrap() <= most, "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,6 +65,20 @@ pub(crate) fn own(wanted: &[SocketAddr], external: &[External], interfaces: Vec<
     Own { interfaces, relays, external: external.to_vec() }
 }
 
+/// Leaves out what another wanted place stands for already: IPv4 beside `[::]`, an address beside all.
+pub(crate) fn without_doubles(wanted: &[SocketAddr]) -> Vec<SocketAddr> {
+    let covers = |all: &SocketAddr, at: &SocketAddr| {
+        all != at && all.ip().is_unspecified() && all.port() == at.port() && (all.is_ipv6() || at.is_ipv4())
+    };
+    let mut left: Vec<SocketAddr> = Vec::new();
+    for at in wanted.iter().filter(|at| !wanted.iter().any(|all| covers(all, at))) {
+        if !left.contains(at) {
+            left.push(*at);
+        }
+    }
+    left
+}
+
 /// The addresses to listen on, for one that is wanted.
 fn expand(wanted: SocketAddr, interfaces: &[IpAddr]) -> Vec<IpAddr> {
     if !wanted.ip().is_unspecified() {
@@ -207,6 +221,19 @@ mod tests {
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn no_address_is_listened_on_twice() {
+        let places = |list: &[&str]| list.iter().map(|at| at.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        for (wanted, left) in [
+            (&["0.0.0.0:1", "[::]:1"][..], &["[::]:1"][..]),
+            (&["0.0.0.0:1", "[::]:2"], &["0.0.0.0:1", "[::]:2"]),
+            (&["10.0.0.5:1", "0.0.0.0:1", "[::1]:1"], &["0.0.0.0:1", "[::1]:1"]),
+            (&["10.0.0.5:1", "10.0.0.5:1"], &["10.0.0.5:1"]),
+        ] {
+            assert_eq!(without_doubles(&places(wanted)), places(left));
+        }
     }
 
     #[test]

@@ -51,7 +51,11 @@ pub enum TurnError {
     #[error(transparent)]
     Setting(#[from] BadSetting),
     /// Somebody else has the port.
-    #[error("UDP port {} of {} is taken: stop what listens there, or name another with listen in [turn]", .0.port(), .0.ip())]
+    #[error(
+        "UDP port {} of {} is taken: stop what listens there, or name another with listen in [turn]",
+        .0.port(),
+        .0.ip()
+    )]
     Taken(SocketAddr),
     /// All else.
     #[error("cannot listen for STUN and TURN on UDP {address}: {error}")]
@@ -121,6 +125,8 @@ pub struct Turn {
     ttl: u64,
     door: Door,
     udp: Option<u16>,
+    /// Whether UDP is for programs on this machine only.
+    only_here: bool,
 }
 
 impl Turn {
@@ -128,10 +134,9 @@ impl Turn {
     /// secrets. Must be called within a tokio runtime.
     pub fn start(settings: Settings, secret: String, door: Door) -> Result<Arc<Self>, TurnError> {
         settings.check()?;
-        let mut wanted = settings.listen.clone();
-        if wanted.is_empty() {
-            wanted.push(door.listen);
-        }
+        let usual = vec![door.listen];
+        let wanted = if settings.listen.is_empty() { &usual } else { &settings.listen };
+        let wanted = listener::without_doubles(wanted);
         let interfaces = listener::interfaces();
         let bound = wanted.iter().map(|at| Listening::bind(*at, &interfaces));
         let bound = bound.collect::<Result<Vec<_>, _>>()?;
@@ -157,7 +162,9 @@ impl Turn {
             tokio::spawn(tick(engine.clone(), listening.clone(), wanted, settings.external.clone()));
         let streams = Arc::new(Streams::new(settings.quotas.connections, settings.quotas.per_address));
         let (stop, _) = watch::channel(false);
-        Ok(Arc::new(Self { engine, streams, listening, stop, ticking, secret, ttl: settings.ttl, door, udp }))
+        let ttl = settings.ttl;
+        let turn = Self { engine, streams, listening, stop, ticking, secret, ttl, door, udp, only_here };
+        Ok(Arc::new(turn))
     }
 
     /// Serves one accepted connection, from its very first byte, until it ends.
@@ -182,16 +189,20 @@ impl Turn {
     }
 
     /// What this server is called, by those who call it `host` (a name or an address, without a port): STUN
-    /// first, then TURN over UDP, TCP and TLS as far as they are on.
+    /// first, then TURN over UDP, TCP and TLS as far as they are on. What listens on the loopback only is
+    /// not told to those who call this machine by another name: they come by a proxy, and would not reach it.
     pub fn urls(&self, host: &str) -> Vec<String> {
+        let is_here = names_the_loopback(host);
+        let udp_port = self.udp.filter(|_| is_here || !self.only_here);
+        let has_door = is_here || !self.door.listen.ip().is_loopback();
         let host = match host.parse::<Ipv6Addr>() {
             Ok(ip) => format!("[{ip}]"),
             Err(_) => host.to_owned(),
         };
-        let stun = self.udp.map(|port| format!("stun:{host}:{port}"));
-        let udp = self.udp.map(|port| format!("turn:{host}:{port}?transport=udp"));
-        let tcp = self.door.tcp.map(|port| format!("turn:{host}:{port}?transport=tcp"));
-        let tls = self.door.tls.map(|port| format!("turns:{host}:{port}?transport=tcp"));
+        let stun = udp_port.map(|port| format!("stun:{host}:{port}"));
+        let udp = udp_port.map(|port| format!("turn:{host}:{port}?transport=udp"));
+        let tcp = self.door.tcp.filter(|_| has_door).map(|port| format!("turn:{host}:{port}?transport=tcp"));
+        let tls = self.door.tls.filter(|_| has_door).map(|port| format!("turns:{host}:{port}?transport=tcp"));
         [stun, udp, tcp, tls].into_iter().flatten().collect()
     }
 
@@ -201,10 +212,11 @@ impl Turn {
             self.urls(host).into_iter().partition(|url| url.starts_with("stun:"));
         let username = format!("{}:{user}", unix_seconds + self.ttl);
         let credential = gate::password(&self.secret, &username);
-        vec![
+        let servers = [
             IceServer { urls: stun, username: None, credential: None },
             IceServer { urls: turn, username: Some(username), credential },
-        ]
+        ];
+        servers.into_iter().filter(|server| !server.urls.is_empty()).collect()
     }
 
     /// How long credentials are good, in seconds.
@@ -249,6 +261,11 @@ impl std::fmt::Debug for Turn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Turn").field("door", &self.door).field("udp", &self.udp).finish_non_exhaustive()
     }
+}
+
+fn names_the_loopback(host: &str) -> bool {
+    let is_loopback = |ip: IpAddr| ip.is_loopback();
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_loopback)
 }
 
 async fn tick(

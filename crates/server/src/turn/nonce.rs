@@ -1,5 +1,5 @@
-//! Nonces that need no memory: each tells when it was made, and a mac over that and the client's address shows
-//! that we made it, for that client.
+//! Nonces that need no memory: each tells when it was made, and a mac over that and the client's address
+//! shows that we made it, for that client.
 
 use hmac::{Hmac, Mac};
 use sha1::Sha1;

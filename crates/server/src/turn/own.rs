@@ -1,5 +1,5 @@
-//! The machine's own addresses: where relayed addresses are made, how others call them, and that the machine's
-//! other services are no peers.
+//! The machine's own addresses: where relayed addresses are made, how others call them, and that the
+//! machine's other services are no peers.
 
 use serde::Deserialize;
 use std::fmt;

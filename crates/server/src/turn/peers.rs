@@ -96,8 +96,8 @@ const NOT_PUBLIC_V4: [(Ipv4Addr, u8); 15] = [
 ];
 
 /// Within 2000::/3 what is not the public's. All that is outside is not either: loopback, `::ffff:0:0/96` and
-/// `::/96` (IPv4 mapped and compatible), `64:ff9b::/96` and `64:ff9b:1::/48` (NAT64), unique local, link-local
-/// and multicast addresses.
+/// `::/96` (IPv4 mapped and compatible), `64:ff9b::/96` and `64:ff9b:1::/48` (NAT64), unique local,
+/// link-local and multicast addresses.
 const NOT_PUBLIC_V6: [(Ipv6Addr, u8); 7] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 32), // Teredo carries an IPv4 address
     (Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0), 48), // benchmarks

@@ -200,7 +200,7 @@ impl<S: Clone> State<S> {
         Ok(granted)
     }
 
-    /// Extends an allocation, or ends it (0 seconds), or only its relay of one family. The seconds it has now.
+    /// Extends an allocation, or ends it (0 seconds), or only its relay of one family. The seconds it has.
     pub(crate) fn refresh(
         &mut self,
         now: Now,
@@ -309,8 +309,8 @@ impl<S: Clone> State<S> {
         Ok((relay.socket.clone(), to))
     }
 
-    /// How `bytes` that came from `from` to the relay of allocation `id` go on to its client: from which peer,
-    /// and on which channel, if there is one.
+    /// How `bytes` that came from `from` to the relay of allocation `id` go on to its client: from which
+    /// peer, and on which channel, if there is one.
     pub(crate) fn receive(
         &mut self,
         now: Instant,

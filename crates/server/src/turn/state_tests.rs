@@ -164,7 +164,8 @@ macro_rules! forbidden {
 
 forbidden! {
     no_relay_to_the_loopback: "127.0.0.1:22", "127.8.8.8:22", "[::1]:22";
-    no_relay_to_private_networks: "10.0.0.1:22", "10.9.9.9:22", "172.16.0.1:22", "172.31.9.9:22", "192.168.1.1:80";
+    no_relay_to_private_networks: "10.0.0.1:22", "10.9.9.9:22", "172.16.0.1:22", "172.31.9.9:22",
+        "192.168.1.1:80";
     no_relay_to_carrier_nat: "100.64.0.1:80", "100.127.255.255:80";
     no_relay_to_unique_local_networks: "[fc00::1]:80", "[fd12:3456::1]:80";
     no_relay_to_link_local: "169.254.0.1:80", "[fe80::1]:80", "[febf::1]:80";
@@ -172,7 +173,8 @@ forbidden! {
     no_relay_to_groups: "224.0.0.1:5", "239.255.255.250:1900", "[ff02::1]:5", "[ff0e::1]:5";
     no_relay_to_the_unspecified: "0.0.0.0:80", "0.1.2.3:80", "[::]:80";
     no_relay_to_everybody: "255.255.255.255:67";
-    no_relay_to_reserved_networks: "240.0.0.1:9", "198.18.0.1:9", "192.0.2.1:9", "203.0.113.1:9", "[2001:db8::1]:9";
+    no_relay_to_reserved_networks: "240.0.0.1:9", "198.18.0.1:9", "192.0.2.1:9", "203.0.113.1:9",
+        "[2001:db8::1]:9";
     no_relay_to_mapped_addresses: "[::ffff:127.0.0.1]:22", "[::ffff:10.0.0.1]:22", "[::ffff:8.8.8.8]:22";
     no_relay_to_compatible_addresses: "[::127.0.0.1]:22", "[::10.0.0.1]:22";
     no_relay_through_nat64: "[64:ff9b::10.0.0.1]:22", "[64:ff9b::7f00:1]:22", "[64:ff9b:1::a00:1]:22";

@@ -1,4 +1,5 @@
-//! A STUN and TURN server on the loopback, with doors for TCP and TLS, and a client that says what it is told.
+//! A STUN and TURN server on the loopback, with doors for TCP and TLS, and a client that says what it is
+//! told.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use server::turn::wire::{self, Frame};
@@ -11,7 +12,7 @@ use stun_types::message::{
     IntegrityAlgorithm, IntegrityKey, LongTermKeyCredentials, Message, MessageClass, MessageType,
     MessageWrite, MessageWriteExt, MessageWriteVec, Method, TransactionId,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -46,6 +47,7 @@ pub(crate) struct Place {
     pub(crate) udp: SocketAddr,
     pub(crate) tcp: SocketAddr,
     pub(crate) tls: SocketAddr,
+    trust: tokio_rustls::TlsConnector,
     doors: JoinSet<()>,
 }
 
@@ -65,8 +67,9 @@ pub(crate) async fn place_at(ip: IpAddr, mut settings: Settings) -> Place {
     let mut doors = JoinSet::new();
     let [plain, secure] = listeners;
     doors.spawn(accept(plain, turn.clone(), None));
-    doors.spawn(accept(secure, turn.clone(), Some(acceptor())));
-    Place { turn, udp, tcp, tls, doors }
+    let (acceptor, trust) = tls_ends();
+    doors.spawn(accept(secure, turn.clone(), Some(acceptor)));
+    Place { turn, udp, tcp, tls, trust, doors }
 }
 
 async fn bind(ip: IpAddr) -> TcpListener {
@@ -89,17 +92,25 @@ async fn accept(listener: TcpListener, turn: Arc<Turn>, tls: Option<tokio_rustls
     }
 }
 
-fn acceptor() -> tokio_rustls::TlsAcceptor {
+/// A server's end, and a client's that trusts it.
+fn tls_ends() -> (tokio_rustls::TlsAcceptor, tokio_rustls::TlsConnector) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    Arc::new(config).into()
+    (Arc::new(server).into(), Arc::new(client).into())
 }
 
 pub(crate) fn unix() -> u64 {
@@ -115,9 +126,13 @@ pub(crate) fn password(secret: &str, username: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
 }
 
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
 enum Line {
     Datagrams(UdpSocket),
-    Stream(TcpStream, Vec<u8>),
+    Stream(Box<dyn Io>, Vec<u8>),
 }
 
 /// A client.
@@ -161,13 +176,25 @@ impl Reply {
 impl Bot {
     /// By UDP, with a credential that is good for an hour.
     pub(crate) async fn udp(place: &Place) -> Self {
-        let socket = UdpSocket::bind((place.udp.ip(), 0)).await.unwrap();
-        socket.connect(place.udp).await.unwrap();
+        Self::at(place.udp).await
+    }
+
+    /// By UDP, wherever the server is.
+    pub(crate) async fn at(server: SocketAddr) -> Self {
+        let socket = UdpSocket::bind((server.ip(), 0)).await.unwrap();
+        socket.connect(server).await.unwrap();
         Self::new(Line::Datagrams(socket))
     }
 
     pub(crate) async fn tcp(place: &Place) -> Self {
-        Self::new(Line::Stream(TcpStream::connect(place.tcp).await.unwrap(), vec![]))
+        Self::new(Line::Stream(Box::new(TcpStream::connect(place.tcp).await.unwrap()), vec![]))
+    }
+
+    pub(crate) async fn tls(place: &Place) -> Self {
+        let stream = TcpStream::connect(place.tls).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+        let stream = place.trust.connect(name, stream).await.unwrap();
+        Self::new(Line::Stream(Box::new(stream), vec![]))
     }
 
     fn new(line: Line) -> Self {
