@@ -1,4 +1,5 @@
 //! Two peers that may use nothing but a relay, the one inside the server, with what a welcome gave them.
+#![allow(clippy::unwrap_used, reason = "the helpers of a test fail the test")]
 
 #[path = "../../peer/tests/common/mod.rs"]
 mod common;
