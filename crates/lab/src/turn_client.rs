@@ -29,7 +29,7 @@ const REQUESTED_TRANSPORT: AttributeType = AttributeType::new(0x19);
 pub(crate) const CHANNEL: u16 = 0x4000;
 
 /// How long an answer may take, and how often it is asked for.
-const PATIENCE: (Duration, usize) = (Duration::from_millis(500), 8);
+const PATIENCE: (Duration, usize) = (Duration::from_millis(200), 50);
 
 /// A client with an allocation.
 pub(crate) struct TurnClient {
@@ -107,10 +107,15 @@ impl TurnClient {
         let bytes = message.finish();
         let mut buffer = vec![0; 1500];
         for _ in 0..PATIENCE.1 {
-            self.socket.send(&bytes).await?;
-            if let Ok(read) = timeout(PATIENCE.0, self.socket.recv(&mut buffer)).await {
-                buffer.truncate(read?);
-                return Ok(buffer);
+            let sent = self.socket.send(&bytes).await;
+            match timeout(PATIENCE.0, self.socket.recv(&mut buffer)).await {
+                Ok(Ok(read)) if sent.is_ok() => {
+                    buffer.truncate(read);
+                    return Ok(buffer);
+                }
+                // Refused while nobody listens yet: it is starting.
+                Ok(_) => tokio::time::sleep(PATIENCE.0).await,
+                Err(_) => {}
             }
         }
         bail!("the TURN server does not answer")
