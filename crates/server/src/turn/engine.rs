@@ -13,7 +13,7 @@ use crate::turn::refusal::{Counters, Dropped, Refusal};
 use crate::turn::relay::{Opening, RelaySocket};
 use crate::turn::sink::{Sink, send_now};
 use crate::turn::state::{Ask, Client, Now, State, To};
-use crate::turn::wire::Frame;
+use crate::turn::wire::{self, Frame};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -266,6 +266,20 @@ fn family(query: &Query<'_>, kind: stun_types::attribute::AttributeType) -> Resu
         None => Ok(None),
         Some([family, _, _, _]) => Family::read(*family).map(Some).ok_or(Refusal::AddressFamily),
         Some(_) => Err(Refusal::BadRequest),
+    }
+}
+
+/// Reads a datagram as far as the server does before it knows who sent it, and says whether it is one that
+/// the server looks into. Pure: what a fuzzer calls.
+pub fn examine(bytes: &[u8]) -> bool {
+    match wire::datagram(bytes) {
+        None => false,
+        Some(Frame::Channel { .. }) => true,
+        Some(Frame::Stun(message)) => Query::parse(message).is_some_and(|query| {
+            let parts = (ask(&query).is_ok(), query.unknown().len(), query.peers().count());
+            tracing::trace!(?parts, "examined");
+            true
+        }),
     }
 }
 

@@ -218,9 +218,44 @@ async fn read(engine: Arc<Engine>, socket: Arc<UdpSocket>, local: SocketAddr) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::gate::Gate;
+    use crate::turn::nonce::Nonces;
+    use crate::turn::peers::Peers;
+    use crate::turn::settings::{Ports, Quotas};
+    use crate::turn::state::{Rules, State};
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn addresses_that_come_are_listened_on_and_those_that_go_are_not() {
+        let rules = Rules {
+            ports: Ports { first: 49152, last: 65535 },
+            quotas: Quotas::default(),
+            peers: Peers::default(),
+        };
+        let gate = Gate::new("snug".into(), vec![], Nonces::new([0; 64]));
+        let engine = Arc::new(Engine::new(gate, State::new(rules, Own::default(), 1)));
+        let any: SocketAddr = "0.0.0.0:0".parse().unwrap();
+        let (mut listening, sockets) = Listening::bind(any, &ips(&["127.0.0.1"])).unwrap();
+        listening.read(&engine, sockets);
+        let port = listening.wanted().port();
+        let request = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+        let ask = async |ip: &str| {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            socket.connect((ip, port)).await.unwrap();
+            socket.send(&request).await.unwrap();
+            // Where nobody listens, the loopback says so.
+            socket.recv(&mut [0; 100]).await.is_ok()
+        };
+        assert_eq!((ask("127.0.0.1").await, ask("127.0.0.2").await), (true, false));
+        listening.follow(&engine, &ips(&["127.0.0.1", "127.0.0.2"]));
+        assert_eq!((ask("127.0.0.1").await, ask("127.0.0.2").await), (true, true));
+        listening.follow(&engine, &ips(&["127.0.0.2"]));
+        // Its socket is closed when the runtime comes to it.
+        while ask("127.0.0.1").await {}
+        assert!(ask("127.0.0.2").await);
     }
 
     #[test]

@@ -280,6 +280,7 @@ mod tests {
             }
             // As the server does: what is not well formed never comes to the codec.
             let Some(Frame::Stun(message)) = datagram(&bytes) else { continue };
+            crate::turn::examine(message);
             let Some(query) = Query::parse(message) else { continue };
             let _ = (query.is_signed_by(&key), query.unknown(), query.peers().count(), query.value(DATA));
         }

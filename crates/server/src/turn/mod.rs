@@ -23,6 +23,7 @@ mod state;
 mod stream;
 pub mod wire;
 
+pub use engine::examine;
 pub use refusal::{Dropped, Refusal, Traffic};
 pub use settings::{BadSetting, Settings};
 pub use state::Transport;

@@ -11,6 +11,7 @@ use crate::turn::settings::{Ports, Quotas};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -37,12 +38,20 @@ pub enum Transport {
 }
 
 /// The five-tuple of a client; streams are numbered, since one address may stand for many behind a proxy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
     pub(crate) remote: SocketAddr,
     pub(crate) local: SocketAddr,
     pub(crate) over: Transport,
     pub(crate) stream: u64,
+}
+
+impl Hash for Client {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // Clients that differ in nothing else are few, and this is done for each packet.
+        self.remote.hash(hasher);
+        self.stream.hash(hasher);
+    }
 }
 
 /// The time, by both clocks.
