@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use server::door::PlainHttp;
+use server::turn::TurnError;
 use server::{BindError, Config, Running, Server};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -38,7 +39,7 @@ impl Host {
     /// Starts it on every interface, on the usual port or else on one that is free.
     pub async fn start() -> Result<Self> {
         let running = match bind(USUAL_PORT).await {
-            Err(BindError::Taken(_)) => bind(0).await,
+            Err(BindError::Taken(_) | BindError::Turn(TurnError::Taken(_))) => bind(0).await,
             bound => bound,
         };
         let running =

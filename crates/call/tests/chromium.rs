@@ -277,7 +277,17 @@ async fn a_browser_that_may_use_a_relay_alone() {
         username: Some(turn::USER.into()),
         credential: Some(turn::PASSWORD.into()),
     };
-    let world = World::with(server::config::IceConfig { fixed: vec![server], turn: None }).await;
+    let ice = server::config::IceConfig { fixed: vec![server], ..Default::default() };
+    a_relay_alone(World::with(ice).await).await;
+}
+
+/// The relay inside the server: a browser is a client of its own kind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_may_use_the_servers_own_relay_alone() {
+    a_relay_alone(World::new().await).await;
+}
+
+async fn a_relay_alone(world: World) {
     let browser = browser(&world, Colour::Green).await;
     let mut ann = world.person("Ann", Colour::Red);
     ann.join(&world.line.url, "tea").await;

@@ -8,6 +8,7 @@
 //! - [`mod@bench`]: the call-quality bench, Snug and Chromium over bad networks, and [`quick`]: the small one on a
 //!   good network; over [`speech`], [`delay`] and [`procs`] (Linux).
 //! - [`signal_load`]: what the server's rooms cost (Linux).
+//! - [`turn_load`]: what relaying costs, Snug's server beside coturn.
 //! - [`sound`]: what is left of echo and noise, and of the voice, in a made room.
 //!
 //! Threads: "link" carries packets and "browser stderr" keeps what a browser complains of; the handle of
@@ -36,4 +37,7 @@ pub mod signal_load;
 pub mod sound;
 pub mod speech;
 pub mod tone;
+mod turn_client;
+#[cfg(target_os = "linux")]
+pub mod turn_load;
 pub mod y4m;

@@ -12,6 +12,9 @@ mod signal_load;
 #[cfg(target_os = "linux")]
 #[path = "main/sound.rs"]
 mod sound;
+#[cfg(target_os = "linux")]
+#[path = "main/turn_load.rs"]
+mod turn_load;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -73,6 +76,9 @@ enum What {
     /// What the server's rooms cost: memory for each idle socket, relayed messages a second: tables, in Markdown.
     #[cfg(target_os = "linux")]
     SignalLoad(signal_load::Args),
+    /// What relaying costs: packets a second and memory, this server beside coturn: a table, in Markdown.
+    #[cfg(target_os = "linux")]
+    TurnLoad(turn_load::Args),
     /// Write the speech of the bench (wav); needs espeak-ng.
     Speech {
         /// Where to.
@@ -125,6 +131,7 @@ fn main() -> Result<()> {
         What::Sound(args) => sound::main(&args),
         #[cfg(target_os = "linux")]
         What::SignalLoad(args) => signal_load::main(args),
+        What::TurnLoad(args) => turn_load::main(&args),
         What::Speech { out } => lab::speech::write_speech(&out),
         What::Echo { at } => {
             let socket = UdpSocket::bind(at).with_context(|| format!("cannot listen at {at}"))?;

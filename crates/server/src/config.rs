@@ -6,12 +6,10 @@ use crate::proxy::Proxies;
 use crate::room::Opening;
 use crate::socket::Timing;
 use crate::tls;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac};
-use sha1::Sha1;
+use crate::turn::{self, Turn};
 use signaling::IceServer;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// A server's settings.
 #[derive(Clone, Debug)]
@@ -36,6 +34,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// Where Prometheus finds the metrics.
     pub metrics: Option<SocketAddr>,
+    /// The STUN and TURN server inside.
+    pub turn: turn::Settings,
 }
 
 /// Where a server listens: one address or several.
@@ -67,6 +67,7 @@ impl Default for Config {
             tls: None,
             proxies: Proxies::default(),
             metrics: None,
+            turn: turn::Settings::default(),
         }
     }
 }
@@ -78,6 +79,8 @@ pub struct IceConfig {
     pub fixed: Vec<IceServer>,
     /// Given out with credentials that expire.
     pub turn: Option<TurnConfig>,
+    /// The server inside, where it runs.
+    pub inside: Option<Arc<Turn>>,
 }
 
 /// A TURN server that shares a secret with us (`use-auth-secret` of coturn, "TURN REST API").
@@ -94,36 +97,40 @@ pub struct TurnConfig {
 impl std::fmt::Debug for IceConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let turn = self.turn.as_ref().map(|t| &t.urls);
-        f.debug_struct("IceConfig").field("fixed", &self.fixed).field("turn", &turn).finish()
+        let inside = self.inside.is_some();
+        f.debug_struct("IceConfig")
+            .field("fixed", &self.fixed)
+            .field("turn", &turn)
+            .field("inside", &inside)
+            .finish()
     }
 }
 
 impl IceConfig {
     /// How long what is given now is good, in seconds; none: for ever.
     pub fn ttl(&self) -> Option<u64> {
-        self.turn.as_ref().map(|turn| turn.ttl)
+        let inside = self.inside.as_ref().map(|turn| turn.ttl());
+        let named = self.turn.as_ref().map(|turn| turn.ttl);
+        [inside, named].into_iter().flatten().min()
     }
 
-    /// What to give to `user` now.
-    pub fn servers(&self, user: &str, unix_seconds: u64) -> Vec<IceServer> {
+    /// What to give to `user` now, who calls this server `host` (without a port; without a host the server
+    /// inside is not offered, as it does not know its name).
+    pub fn servers(&self, user: &str, unix_seconds: u64, host: Option<&str>) -> Vec<IceServer> {
         let mut servers = self.fixed.clone();
+        if let Some((inside, host)) = self.inside.as_ref().zip(host) {
+            servers.extend(inside.ice_servers(user, unix_seconds, host));
+        }
         if let Some(turn) = &self.turn {
             let username = format!("{}:{user}", unix_seconds + turn.ttl);
             servers.push(IceServer {
                 urls: turn.urls.clone(),
-                credential: credential(&turn.secret, &username),
+                credential: turn::gate::password(&turn.secret, &username),
                 username: Some(username),
             });
         }
         servers
     }
-}
-
-fn credential(secret: &str, username: &str) -> Option<String> {
-    // HMAC takes a key of any length.
-    let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).ok()?;
-    mac.update(username.as_bytes());
-    Some(STANDARD.encode(mac.finalize().into_bytes()))
 }
 
 #[cfg(test)]
@@ -134,7 +141,7 @@ mod tests {
     fn credentials_are_those_of_the_turn_rest_api() {
         // From: printf 1433895918:filip | openssl dgst -sha1 -hmac north -binary | base64
         assert_eq!(
-            credential("north", "1433895918:filip").as_deref(),
+            turn::gate::password("north", "1433895918:filip").as_deref(),
             Some(include_str!("../tests/turn_credential.txt").trim())
         );
     }

@@ -13,6 +13,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, ORIGIN, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::uri::Authority;
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -88,8 +89,17 @@ async fn open(
         let text = "the server takes no more connections: try later\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }
+    let host = public.as_deref().and_then(without_port);
     let (hub, timing, from) = (web.hub.clone(), web.timing, source(request.extensions()));
-    upgrade::upgrade(request, move |socket| socket::run(socket, hub, from, timing))
+    upgrade::upgrade(request, move |socket| socket::run(socket, hub, (from, host), timing))
+}
+
+/// What the client calls this server, without the port.
+fn without_port(host: &str) -> Option<Box<str>> {
+    let authority: Authority = host.parse().ok()?;
+    let host = authority.host();
+    let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    Some(ipv6.unwrap_or(host).into()).filter(|host: &Box<str>| !host.is_empty())
 }
 
 /// Whom the limits count it to.
@@ -145,6 +155,20 @@ fn file(kind: &'static str, data: &'static [u8]) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_is_what_stands_before_the_port() {
+        for (header, host) in [
+            ("snug.example:8443", Some("snug.example")),
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("[2001:db8::1]:80", Some("2001:db8::1")),
+            ("[::1]", Some("::1")),
+            ("", None),
+            ("a b", None),
+        ] {
+            assert_eq!(without_port(header).as_deref(), host, "{header}");
+        }
+    }
 
     #[test]
     fn only_our_own_pages_and_listed_ones_connect() {

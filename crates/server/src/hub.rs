@@ -52,6 +52,8 @@ struct Inner {
 struct Socket {
     outbox: Arc<Outbox>,
     from: Source,
+    /// What the client calls this server, without a port.
+    host: Option<Box<str>>,
 }
 
 impl Hub {
@@ -77,7 +79,7 @@ impl Hub {
     }
 
     /// A new socket; none when there are too many, in all or from there.
-    pub(crate) fn open(&self, from: Source) -> Option<(SocketId, Arc<Outbox>)> {
+    pub(crate) fn open(&self, from: Source, host: Option<Box<str>>) -> Option<(SocketId, Arc<Outbox>)> {
         let mut inner = self.lock();
         let theirs = inner.sources.get(&from).copied().unwrap_or(0);
         let full = inner.sockets.len() >= inner.limits.sockets || theirs >= inner.limits.address.sockets;
@@ -87,7 +89,7 @@ impl Hub {
         }
         inner.counted += 1;
         let (id, outbox) = (SocketId(inner.counted), Arc::new(Outbox::new(Instant::now())));
-        inner.sockets.insert(id, Socket { outbox: outbox.clone(), from });
+        inner.sockets.insert(id, Socket { outbox: outbox.clone(), from, host });
         inner.sources.insert(from, theirs + 1);
         Some((id, outbox))
     }
@@ -219,7 +221,8 @@ impl Inner {
     fn with_servers(&self, socket: SocketId, message: ServerMessage) -> ServerMessage {
         let servers = || {
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.ice.servers(&format!("snug{}", socket.0), unix.as_secs())
+            let host = self.sockets.get(&socket).and_then(|socket| socket.host.as_deref());
+            self.ice.servers(&format!("snug{}", socket.0), unix.as_secs(), host)
         };
         match message {
             ServerMessage::Welcome(mut welcome) => {

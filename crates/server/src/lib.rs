@@ -1,4 +1,5 @@
-//! `snug-server`: rooms over WebSocket, as `docs/signaling.md` tells, and the browser guest's page.
+//! `snug-server`: rooms over WebSocket, as `docs/signaling.md` tells, the browser guest's page, and STUN and TURN
+//! (`turn`).
 //!
 //! `room`, `intake`, `net`, `proxy` and the checks of `settings` are pure. `door` accepts every connection, speaks
 //! TLS and tells HTTP from STUN. Each WebSocket is one tokio task (`socket`), which changes the rooms itself, under
@@ -28,6 +29,7 @@ pub mod socket;
 mod throttle;
 pub mod tls;
 pub mod tries;
+pub mod turn;
 mod upgrade;
 
 pub use config::Config;

@@ -60,7 +60,7 @@ fn start() -> anyhow::Result<()> {
 /// name them one by one.
 fn log() {
     let asked = std::env::var("SNUG_LOG").unwrap_or_else(|_| "info".into());
-    let quiet = "tungstenite=info,tokio_tungstenite=info,hyper=info,hyper_util=info,rustls=info,axum=info";
+    let quiet = "tungstenite=info,tokio_tungstenite=info,hyper=info,hyper_util=info,rustls=info,axum=info,stun_types=off";
     let filter = EnvFilter::try_new(format!("{quiet},{asked}"));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();

@@ -9,6 +9,7 @@ use crate::metrics::{self, Metrics};
 use crate::proxy::Proxies;
 use crate::redirect::{self, Redirect};
 use crate::tls::{self, Certificates, Source, TlsError};
+use crate::turn::{self, Turn, TurnError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub struct Running {
     redirects: Vec<SocketAddr>,
     url: String,
     hub: Arc<Hub>,
+    turn: Option<Arc<Turn>>,
     reload: Arc<Notify>,
     doors: Vec<Door>,
     tasks: JoinSet<()>,
@@ -53,23 +55,20 @@ impl Server {
     ///
     /// # Errors
     /// An address that cannot be had, plain HTTP where it must not be, or certificates that cannot be used.
-    pub async fn bind(config: Config) -> Result<Running, BindError> {
-        Self::bind_with(config, None).await
-    }
-
-    /// The same, with somebody who speaks STUN and TURN on the same ports.
-    ///
-    /// # Errors
-    /// As [`Server::bind`].
     // Async, since listening needs the runtime's reactor, and callers wait for what may one day take longer.
     #[expect(clippy::unused_async, reason = "callers must be in a tokio runtime")]
-    pub async fn bind_with(config: Config, streams: Option<Arc<dyn Streams>>) -> Result<Running, BindError> {
+    pub async fn bind(mut config: Config) -> Result<Running, BindError> {
         if config.tls.is_none() {
             check_plain(config.door.plain_http, &config.listen.0)?;
         }
         let listeners = bind(&config.listen.0)?;
         let addresses = local(&listeners);
         let metrics = Arc::new(Metrics::default());
+        let turn = start_turn(&config, &addresses)?;
+        if let Some(turn) = &turn {
+            metrics.add(turn.clone());
+        }
+        config.ice.inside.clone_from(&turn);
         let tick_every = (config.limits.grace / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
         let hub = Arc::new(Hub::new(&config, metrics.clone()));
         metrics.add(hub.clone());
@@ -84,7 +83,7 @@ impl Server {
         let inside = Inside {
             router: http::router(web, parts.proxies.clone()),
             tls: secured.map(tls::server_config).transpose()?,
-            streams,
+            streams: turn.clone().map(|turn| turn as Arc<dyn Streams>),
             proxies: parts.proxies.clone(),
             metrics: metrics.clone(),
         };
@@ -99,8 +98,24 @@ impl Server {
         }
         parts.tasks.spawn(tick(hub.clone(), tick_every));
         let Parts { doors, tasks, reload, redirects, .. } = parts;
-        Ok(Running { addresses, metrics_address, redirects, url, hub, reload, doors, tasks })
+        Ok(Running { addresses, metrics_address, redirects, url, hub, turn, reload, doors, tasks })
     }
+}
+
+/// Starts STUN and TURN, unless they are off, or another server is named and this one not asked for.
+fn start_turn(config: &Config, addresses: &[SocketAddr]) -> Result<Option<Arc<Turn>>, TurnError> {
+    let enabled = config.turn.enabled.unwrap_or(config.ice.turn.is_none());
+    let Some(address) = addresses.first().filter(|_| enabled) else { return Ok(None) };
+    let mut settings = config.turn.clone();
+    if settings.listen.is_empty() {
+        // Where any port will do, any will do for UDP as well.
+        let here = config.listen.0.iter().zip(addresses);
+        settings.listen = here.map(|(wanted, got)| if wanted.port() == 0 { *wanted } else { *got }).collect();
+    }
+    let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let port = Some(address.port());
+    let (tcp, tls) = if config.tls.is_some() { (None, port) } else { (port, None) };
+    Turn::start(settings, secret, turn::Door { listen: *address, tcp, tls }).map(Some)
 }
 
 /// What a server is put together of.
@@ -216,6 +231,11 @@ impl Running {
         self.reload.notify_one();
     }
 
+    /// The STUN and TURN server inside, where it runs.
+    pub fn turn(&self) -> Option<&Arc<Turn>> {
+        self.turn.as_ref()
+    }
+
     /// What there is now.
     pub fn figures(&self) -> Figures {
         self.hub.figures()
@@ -238,6 +258,15 @@ impl Running {
             tracing::info!(left = self.hub.sockets(), "some connections did not close in time");
         }
         self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Sockets that are still open know it too, and would keep its port.
+        if let Some(turn) = &self.turn {
+            turn.shutdown();
+        }
     }
 }
 

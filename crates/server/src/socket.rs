@@ -41,8 +41,14 @@ const WRITE_WITHIN: Duration = Duration::from_secs(15);
 /// How long a client may take to answer our close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
-pub(crate) async fn run(socket: WebSocket, hub: Arc<Hub>, from: Source, timing: Timing) {
-    let Some((id, outbox)) = hub.open(from) else {
+/// `from`: whom the limits count it to, and what the client calls this server.
+pub(crate) async fn run(
+    socket: WebSocket,
+    hub: Arc<Hub>,
+    (from, host): (Source, Option<Box<str>>),
+    timing: Timing,
+) {
+    let Some((id, outbox)) = hub.open(from, host) else {
         let _counted = hub.turns_away();
         return turn_away(socket).await;
     };

@@ -118,8 +118,14 @@ impl Pebble {
         };
         let tls = Some(tls::Settings { source: Source::Acme(acme), redirect });
         let port = if challenge == Challenge::TlsAlpn01 { self.tls_port } else { 0 };
-        Config { listen: ([127, 0, 0, 1], port).into(), tls, ..Config::default() }
+        without_turn(Config { listen: ([127, 0, 0, 1], port).into(), tls, ..Config::default() })
     }
+}
+
+/// One server after the other is on the same port, at once.
+fn without_turn(mut config: Config) -> Config {
+    config.turn.enabled = Some(false);
+    config
 }
 
 fn start(command: &mut Command) -> Child {
@@ -211,7 +217,7 @@ async fn an_old_certificate_goes_on_while_the_authority_is_away() {
     std::fs::create_dir(&cache).unwrap();
     std::fs::write(cache.join(format!("{HOST}.pem")), format!("{key}{certificate}")).unwrap();
     let tls = Some(tls::Settings { source: Source::Acme(acme.clone()), redirect: Vec::new() });
-    let config = Config { listen: ([127, 0, 0, 1], port).into(), tls, ..Config::default() };
+    let config = without_turn(Config { listen: ([127, 0, 0, 1], port).into(), tls, ..Config::default() });
     let server = Server::bind(config.clone()).await.unwrap();
     let page = Client::new(authority.root()).get(server.local_addr(), HOST, "/healthz/ready").await.unwrap();
     assert!(page.ends_with("ready\n"), "{page}");

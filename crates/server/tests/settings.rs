@@ -113,7 +113,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
         "sockets = 5\n",
         "metrics = \"127.0.0.1:9\"\n",
         "log_addresses = true\n",
-        "connections = 4096\n",
+        "connections = 10000\n",
     ] {
         assert!(shown.contains(line), "{line}{shown}");
     }
@@ -156,7 +156,7 @@ fn the_example_file_is_right_and_names_every_setting() {
     for flag in flags.filter(|flag| !["config", "check", "help", "version"].contains(flag)) {
         let variable = format!("SNUG_{}", flag.replace('-', "_").to_ascii_uppercase());
         assert!(help.contains(&format!("[env: {variable}")), "{flag}");
-        let key = ["tls-acme-", "tls-", "limits-", "ice-"]
+        let key = ["tls-acme-", "tls-", "limits-address-", "limits-", "rooms-", "ice-"]
             .iter()
             .find_map(|s| flag.strip_prefix(s))
             .unwrap_or(flag);

@@ -6,15 +6,11 @@ mod secure;
 
 use common::{Bare, hello};
 use secure::{Authority, Client, ask, until};
-use server::door::{BoxedIo, Streams, Transport};
 use server::tls::{Settings, Source};
 use server::{Config, Running, Server};
-use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const HOST: &str = "call.test";
@@ -40,24 +36,16 @@ impl World {
     }
 }
 
-/// Answers with the transport and the first bytes that came.
-struct Echo;
-
-impl Streams for Echo {
-    fn serve_stream(
-        &self,
-        mut io: BoxedIo,
-        _: SocketAddr,
-        local: SocketAddr,
-        over: Transport,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move {
-            let mut head = [0; 4];
-            io.read_exact(&mut head).await.unwrap();
-            io.write_all(format!("{over:?} {} {head:?}", local.ip()).as_bytes()).await.unwrap();
-            io.shutdown().await.unwrap();
-        })
-    }
+/// Asks by what address one is seen (RFC 8489), and gives the answer's first four bytes.
+async fn asks_stun(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> [u8; 4] {
+    let mut request = [0u8; 20];
+    request[1] = 1;
+    request[4..8].copy_from_slice(&0x2112_a442u32.to_be_bytes());
+    request[8..].copy_from_slice(b"twelve bytes");
+    stream.write_all(&request).await.unwrap();
+    let mut head = [0; 4];
+    tokio::time::timeout(secure::WITHIN, stream.read_exact(&mut head)).await.expect("no answer").unwrap();
+    head
 }
 
 async fn raw(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
@@ -75,7 +63,7 @@ async fn raw(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 #[tokio::test]
 async fn one_port_speaks_https_and_stun_and_says_what_else_is_wrong() {
     let world = World::new();
-    let server = Server::bind_with(world.config(), Some(Arc::new(Echo))).await.unwrap();
+    let server = Server::bind(world.config()).await.unwrap();
     let at = server.local_addr();
     assert!(server.url().starts_with("https://127.0.0.1:"), "{}", server.url());
     let page = world.client.get(at, HOST, "/tea").await.unwrap();
@@ -83,10 +71,12 @@ async fn one_port_speaks_https_and_stun_and_says_what_else_is_wrong() {
     assert!(page.contains("strict-transport-security: max-age=31536000\r\n"), "{page}");
     assert!(world.client.get(at, HOST, "/healthz/ready").await.unwrap().ends_with("ready\n"));
 
-    let stun = "\0\u{1}\0\u{8}";
-    let inside = world.client.connect(at, HOST).await.unwrap();
-    assert_eq!(ask(inside, stun).await, "Tls 127.0.0.1 [0, 1, 0, 8]");
-    assert_eq!(raw(at, stun.as_bytes()).await, b"Tcp 127.0.0.1 [0, 1, 0, 8]");
+    for answer in [
+        asks_stun(world.client.connect(at, HOST).await.unwrap()).await,
+        asks_stun(TcpStream::connect(at).await.unwrap()).await,
+    ] {
+        assert_eq!(answer[..2], [1, 1], "a success response");
+    }
     let plain = String::from_utf8(raw(at, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await).unwrap();
     assert!(plain.starts_with("HTTP/1.1 400 ") && plain.contains("write https:// before"), "{plain}");
     assert_eq!(raw(at, b"\xff\xfe\x00\x00").await, b"");
@@ -94,7 +84,7 @@ async fn one_port_speaks_https_and_stun_and_says_what_else_is_wrong() {
 
 #[tokio::test]
 async fn a_plain_port_has_an_alert_for_tls_and_no_word_for_stun_without_turn() {
-    let server = common::server().await;
+    let server = common::server_with(|config| config.turn.enabled = Some(false)).await;
     let client_hello = [22, 3, 1, 0, 5, 1, 0, 0, 1, 0];
     assert_eq!(raw(server.local_addr(), &client_hello).await, [21, 3, 1, 0, 2, 2, 40]);
     assert_eq!(raw(server.local_addr(), &[0, 1, 0, 0]).await, b"");

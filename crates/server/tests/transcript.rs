@@ -46,7 +46,8 @@ impl Names {
 
 #[tokio::test]
 async fn the_documents_transcript_is_what_happens() {
-    let server = common::server().await;
+    // The document's server offers no STUN and TURN.
+    let server = common::server_with(|config| config.turn.enabled = Some(false)).await;
     let section = DOCUMENT.split("## Two people, word for word").nth(1).unwrap();
     let blocks = section.split("```text").skip(1).map(|b| b.split("```").next().unwrap());
     let mut people: HashMap<char, Bare> = HashMap::new();

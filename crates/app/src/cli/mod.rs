@@ -70,10 +70,13 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
+/// A relay refuses private peers, as it should, and the stack calls that an error each time.
+const USUAL_LOG: &str = "error,webrtc::peer_connection::transport::turn_relayer=off";
+
 /// Errors go to standard error; `SNUG_LOG` (as `RUST_LOG` elsewhere) asks for more.
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SNUG_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(USUAL_LOG));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 

@@ -27,9 +27,10 @@ impl World {
         Self::with(server::config::IceConfig::default()).await
     }
 
-    /// With STUN and TURN servers.
+    /// With STUN and TURN servers, instead of the one inside.
     pub async fn with(ice: server::config::IceConfig) -> Self {
-        let config = server::Config { listen: ([127, 0, 0, 1], 0).into(), ice, ..Default::default() };
+        let mut config = server::Config { listen: ([127, 0, 0, 1], 0).into(), ice, ..Default::default() };
+        config.turn.enabled = Some(config.ice.fixed.is_empty());
         let server = server::Server::bind(config).await.expect("a free port");
         let line = Line::to(server.local_addr()).await;
         Self { _server: server, line, dir: tempfile::tempdir().expect("a folder") }

@@ -30,6 +30,9 @@ pub enum BindError {
     /// Plain HTTP on the internet.
     #[error("{0}")]
     Plain(String),
+    /// STUN and TURN cannot start.
+    #[error(transparent)]
+    Turn(#[from] crate::turn::TurnError),
     /// Certificates that cannot be used.
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),

@@ -22,6 +22,8 @@ pub(super) fn config(settings: Settings) -> Result<Config, Fault> {
     once("listen", &config.listen.0)?;
     config.origins = origins(settings.origins)?;
     config.ice = ice(settings.ice)?;
+    settings.turn.check().map_err(|bad| Fault::new("turn", format!("{}: {}", bad.key, bad.message)))?;
+    config.turn = settings.turn;
     config.tls = tls(settings.tls, &config.listen)?;
     limits(&settings.limits, &mut config)?;
     config.rooms = rooms(settings.rooms)?;
@@ -99,7 +101,7 @@ fn ice(ice: Ice) -> Result<IceConfig, Fault> {
         }
         (Some(secret), urls) => Some(TurnConfig { urls, secret: secret.0, ttl }),
     };
-    Ok(IceConfig { fixed: ice.servers.into_iter().map(Into::into).collect(), turn })
+    Ok(IceConfig { fixed: ice.servers.into_iter().map(Into::into).collect(), turn, inside: None })
 }
 
 fn limits(given: &Limits, config: &mut Config) -> Result<(), Fault> {

@@ -14,6 +14,7 @@ use crate::acme::Challenge;
 use crate::net::Net;
 use crate::proxy::{ForwardedHeader, PublicUrl};
 use crate::room::Create;
+use crate::turn;
 use clap::Args;
 use list::{IceEntry, one_or_many, text};
 use serde::Deserialize;
@@ -89,6 +90,9 @@ pub struct Settings {
     /// STUN and TURN servers elsewhere.
     #[command(flatten)]
     pub ice: Ice,
+    /// STUN and TURN inside: `[turn]` in the file, and there alone.
+    #[arg(skip)]
+    pub turn: turn::Settings,
 }
 
 /// `[tls]`
@@ -342,6 +346,13 @@ impl<T> Over for Vec<T> {
     }
 }
 
+/// As a whole: flags and environment have none of it.
+impl Over for turn::Settings {
+    fn over(self, below: Self) -> Self {
+        if self == Self::default() { below } else { self }
+    }
+}
+
 /// Names every field, or does not compile.
 macro_rules! over {
     ($name:ident { $($field:ident),* $(,)? }) => {
@@ -365,7 +376,8 @@ over!(Settings {
     tls,
     limits,
     rooms,
-    ice
+    ice,
+    turn
 });
 over!(Tls { cert, key, redirect, acme });
 over!(Acme { host, email, directory, ca_file, cache, challenge });

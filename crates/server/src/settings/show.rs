@@ -49,6 +49,7 @@ pub fn show(config: &Config) -> String {
     line(&mut out, "create", quoted(if listed { "listed" } else { "anyone" }));
     line(&mut out, "names", list(config.rooms.names.iter()));
     ice(&mut out, config);
+    turn(&mut out, config);
     out
 }
 
@@ -95,6 +96,28 @@ fn ice(out: &mut String, config: &Config) {
             out.push_str("# credential is set\n");
         }
     }
+}
+
+fn turn(out: &mut String, config: &Config) {
+    let (turn, quotas) = (&config.turn, &config.turn.quotas);
+    out.push_str("\n[turn]\n");
+    line(out, "enabled", turn.enabled.unwrap_or(config.ice.turn.is_none()));
+    line(out, "listen", list(turn.listen.iter()));
+    line(out, "external", list(turn.external.iter()));
+    line(out, "relay_ports", quoted(turn.relay_ports));
+    line(out, "allow_peers", list(turn.allow_peers.iter()));
+    line(out, "realm", quoted(&turn.realm));
+    line(out, "ttl", turn.ttl);
+    if !turn.secrets.is_empty() {
+        out.push_str("# secrets are set\n");
+    }
+    out.push_str("\n[turn.quotas]\n");
+    line(out, "allocations", quotas.allocations);
+    line(out, "per_address", quotas.per_address);
+    line(out, "per_credential", quotas.per_credential);
+    line(out, "bandwidth_kbps", quotas.bandwidth_kbps);
+    line(out, "lifetime", quotas.lifetime);
+    line(out, "connections", quotas.connections);
 }
 
 fn line(out: &mut String, key: &str, value: impl Display) {
