@@ -12,7 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Where a request comes from: the client's own address, behind trusted proxies too. An extension of requests.
+/// Where a request comes from: the client's own address, behind trusted proxies too. An extension of
+/// requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
@@ -25,8 +26,8 @@ pub struct PublicHost {
     pub host: String,
 }
 
-/// The header in which trusted proxies name the client. Only this one is read: a proxy that sets the one hands
-/// the other on as the client forged it.
+/// The header in which trusted proxies name the client. Only this one is read: a proxy that sets the one
+/// hands the other on as the client forged it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
@@ -88,8 +89,8 @@ impl Proxies {
         self.trusted.iter().any(|net| net.contains(ip))
     }
 
-    /// The client behind `peer`: the last in the chain that is no trusted proxy. What stands left of it may be
-    /// forged by anybody.
+    /// The client behind `peer`: the last in the chain that is no trusted proxy. What stands left of it may
+    /// be forged by anybody.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trusts(client) {

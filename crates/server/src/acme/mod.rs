@@ -1,6 +1,6 @@
-//! Certificates by themselves: ACME (RFC 8555) for one name, by tls-alpn-01 (RFC 8737) or http-01. One task sees
-//! to it that there is a certificate, and a new one when two thirds of its life are over. Whatever fails is tried
-//! again, ever more seldom; the certificate of before goes on.
+//! Certificates by themselves: ACME (RFC 8555) for one name, by tls-alpn-01 (RFC 8737) or http-01. One task
+//! sees to it that there is a certificate, and a new one when two thirds of its life are over. Whatever fails
+//! is tried again, ever more seldom; the certificate of before goes on.
 
 mod http;
 mod order;

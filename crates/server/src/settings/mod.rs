@@ -147,8 +147,8 @@ pub struct Acme {
     /// The folder that keeps account and certificate [default: systemd's STATE_DIRECTORY].
     #[arg(id = "tls.acme.cache", long = "tls-acme-cache", value_name = "DIR", env = "SNUG_TLS_ACME_CACHE")]
     pub cache: Option<PathBuf>,
-    /// How the authority looks whether the name is ours: on port 443, or on port 80 (which needs tls.redirect)
-    /// [default: tls-alpn-01].
+    /// How the authority looks whether the name is ours: on port 443, or on port 80 (which needs
+    /// tls.redirect) [default: tls-alpn-01].
     #[arg(
         id = "tls.acme.challenge",
         long = "tls-acme-challenge",
@@ -198,8 +198,8 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ice {
-    /// STUN and TURN servers handed out as they are: stun:stun.example.org. In the file also with `username` and
-    /// `credential`.
+    /// STUN and TURN servers handed out as they are: stun:stun.example.org. In the file also with `username`
+    /// and `credential`.
     #[arg(
         id = "ice.servers",
         long = "ice-servers",
