@@ -4,14 +4,12 @@ use super::stream::{Begun, Seated};
 use super::{BoxedIo, PlainHttp, Shared, Transport, Via, closing};
 use crate::net::{household, is_public};
 use crate::tls::ACME_TLS;
-use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::io::Result;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,7 +196,7 @@ async fn http(shared: &Arc<Shared>, io: Begun<BoxedIo>, via: Via, mut stop: watc
         request.extensions_mut().insert(ConnectInfo(via.peer));
         request.extensions_mut().insert(via);
         let mut router = router.clone();
-        async move { Ok::<Response<Body>, Infallible>(Service::call(&mut router, request).await?) }
+        async move { Service::call(&mut router, request).await }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(shared.settings.idle).max_buf_size(MOST_HEADERS);
