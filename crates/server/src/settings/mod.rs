@@ -33,11 +33,11 @@ pub struct Settings {
     )]
     #[serde(deserialize_with = "one_or_many")]
     pub listen: Vec<SocketAddr>,
-    /// The address under which browsers reach the server, where it cannot tell: https://call.example.org
+    /// The address under which browsers reach the server, where it cannot tell, as `https://host`.
     #[arg(id = "public_url", long = "public-url", value_name = "URL", env = "SNUG_PUBLIC_URL")]
     #[serde(deserialize_with = "text")]
     pub public_url: Option<PublicUrl>,
-    /// Pages of other origins (https://host) that may connect, beside the server's own.
+    /// Pages of other origins (`https://host`) that may connect, beside the server's own.
     #[arg(
         id = "origins",
         long = "origins",
