@@ -12,9 +12,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Rooms for Snug calls, and the page for guests without Snug.
 ///
-/// Every setting is a flag, an environment variable and a key of the file, in this order: --tls-acme-host goes before
-/// SNUG_TLS_ACME_HOST, that before `host` in the file's [tls.acme]. Lists are separated by commas. SNUG_LOG says how
-/// much is logged (warn, info, debug).
+/// Every setting is a flag, an environment variable and a key of the file, in this order: --tls-acme-host
+/// goes before SNUG_TLS_ACME_HOST, that before `host` in the file's [tls.acme]. Lists are separated by
+/// commas. SNUG_LOG says how much is logged (warn, info, debug).
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -56,8 +56,8 @@ fn start() -> anyhow::Result<()> {
     runtime.context("no threads can be started")?.block_on(run(config))
 }
 
-/// What libraries say of single frames and records is nobody's business, whatever is asked for: `SNUG_LOG` may still
-/// name them one by one.
+/// What libraries say of single frames and records is nobody's business, whatever is asked for: `SNUG_LOG`
+/// may still name them one by one.
 fn log() {
     let asked = std::env::var("SNUG_LOG").unwrap_or_else(|_| "info".into());
     let quiet = "tungstenite=info,tokio_tungstenite=info,hyper=info,hyper_util=info,rustls=info,axum=info,stun_types=off";

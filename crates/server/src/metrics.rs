@@ -1,4 +1,5 @@
-//! What Prometheus reads, in its text format 0.0.4: counters kept here, and whatever [`Source`]s add when asked.
+//! What Prometheus reads, in its text format 0.0.4: counters kept here, and whatever [`Source`]s add when
+//! asked.
 
 use crate::door::Settings as DoorSettings;
 use crate::door::{Door, Inside, PlainHttp};

@@ -16,7 +16,8 @@ pub struct Net {
 pub struct NetError(String);
 
 impl Net {
-    /// Whether `ip` is one of them. An IPv4 address written as an IPv6 one (`::ffff:10.0.0.1`) counts as itself.
+    /// Whether `ip` is one of them. An IPv4 address written as an IPv6 one (`::ffff:10.0.0.1`) counts as
+    /// itself.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {
             (IpAddr::V4(net), IpAddr::V4(ip)) => {
@@ -54,8 +55,8 @@ impl std::fmt::Display for Net {
     }
 }
 
-/// Whether anybody on the internet may have this address: not loopback, private (RFC 1918, RFC 4193, RFC 6598),
-/// link-local, multicast, nor kept for documentation and benchmarks (RFC 6890).
+/// Whether anybody on the internet may have this address: not loopback, private (RFC 1918, RFC 4193, RFC
+/// 6598), link-local, multicast, nor kept for documentation and benchmarks (RFC 6890).
 pub fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => is_public_v4(ip),

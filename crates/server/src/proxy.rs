@@ -22,8 +22,8 @@ pub struct PublicHost {
     pub host: String,
 }
 
-/// The header in which trusted proxies name the client. Only this one is read: a proxy that sets the one hands
-/// the other on as the client forged it.
+/// The header in which trusted proxies name the client. Only this one is read: a proxy that sets the one
+/// hands the other on as the client forged it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
@@ -85,8 +85,8 @@ impl Proxies {
         self.trusted.iter().any(|net| net.contains(ip))
     }
 
-    /// The client behind `peer`: the last in the chain that is no trusted proxy. What stands left of it may be
-    /// forged by anybody.
+    /// The client behind `peer`: the last in the chain that is no trusted proxy. What stands left of it may
+    /// be forged by anybody.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trusts(client) {

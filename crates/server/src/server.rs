@@ -74,6 +74,9 @@ impl Server {
         metrics.add(hub.clone());
         let mut parts = Parts::new(Arc::new(config.proxies.clone()));
         let secured = parts.secure(&config, addresses.first().map_or(443, SocketAddr::port))?;
+        if let Some(certificates) = &secured {
+            metrics.add(certificates.clone());
+        }
         let web = Web {
             hub: hub.clone(),
             origins: config.origins.clone(),
@@ -148,7 +151,7 @@ impl Parts {
             Source::Files { cert, key } => {
                 let loaded = tls::load(cert, key)?;
                 loaded.warn(cert, SystemTime::now());
-                certificates.set(loaded.key);
+                certificates.set(&loaded);
                 let (cert, key) = (cert.clone(), key.clone());
                 self.tasks.spawn(tls::watch(cert, key, certificates.clone(), self.reload.clone()));
             }

@@ -32,7 +32,8 @@ impl World {
         let (cert, key) = self.authority.write(self.folder.path(), HOST);
         let source = Source::Files { cert, key };
         let tls = Some(Settings { source, redirect: vec![([127, 0, 0, 1], 0).into()] });
-        Config { listen: ([127, 0, 0, 1], 0).into(), tls, ..Config::default() }
+        let metrics = Some(([127, 0, 0, 1], 0).into());
+        Config { listen: ([127, 0, 0, 1], 0).into(), tls, metrics, ..Config::default() }
     }
 }
 
@@ -70,6 +71,13 @@ async fn one_port_speaks_https_and_stun_and_says_what_else_is_wrong() {
     assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("<title>"), "{page}");
     assert!(page.contains("strict-transport-security: max-age=31536000\r\n"), "{page}");
     assert!(world.client.get(at, HOST, "/healthz/ready").await.unwrap().ends_with("ready\n"));
+
+    let asked = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let figures = String::from_utf8(raw(server.metrics_addr().unwrap(), asked).await).unwrap();
+    assert!(figures.contains("\nsnug_tls_handshakes_total 2\n"), "{figures}");
+    // rcgen's certificates end in the year 4096.
+    assert!(figures.contains("\nsnug_tls_certificate_ends_seconds 67090"), "{figures}");
+    assert!(figures.contains("\nsnug_turn_allocations 0\n"), "{figures}");
 
     for answer in [
         asks_stun(world.client.connect(at, HOST).await.unwrap()).await,

@@ -1,6 +1,6 @@
-//! Certificates by themselves: ACME (RFC 8555) for one name, by tls-alpn-01 (RFC 8737) or http-01. One task sees
-//! to it that there is a certificate, and a new one when two thirds of its life are over. Whatever fails is tried
-//! again, ever more seldom; the certificate of before goes on.
+//! Certificates by themselves: ACME (RFC 8555) for one name, by tls-alpn-01 (RFC 8737) or http-01. One task
+//! sees to it that there is a certificate, and a new one when two thirds of its life are over. Whatever fails
+//! is tried again, ever more seldom; the certificate of before goes on.
 
 mod http;
 mod order;
@@ -122,7 +122,7 @@ pub(crate) fn resume(desk: &Desk) -> Result<Option<Loaded>, AcmeError> {
     let store = Store::open(&desk.settings)?;
     match store.certificate() {
         Ok(Some(loaded)) => {
-            desk.certificates.set(loaded.key.clone());
+            desk.certificates.set(&loaded);
             Ok(Some(loaded))
         }
         Ok(None) => Ok(None),
@@ -151,7 +151,7 @@ pub(crate) async fn keep(desk: Desk, mut current: Option<Loaded>) {
             Ok(loaded) => {
                 tracing::info!(%host, "a new certificate is in use");
                 failures = 0;
-                desk.certificates.set(loaded.key.clone());
+                desk.certificates.set(&loaded);
                 current = Some(loaded);
             }
             Err(error) => {

@@ -80,7 +80,8 @@ async fn prove(desk: &Desk, order: &mut Order) -> Result<(), AcmeError> {
     Ok(())
 }
 
-/// The certificate that answers tls-alpn-01: self-signed, for the name, with the digest of the key authorization.
+/// The certificate that answers tls-alpn-01: self-signed, for the name, with the digest of the key
+/// authorization.
 fn proof(host: &str, challenge: &ChallengeHandle<'_>) -> Result<Arc<CertifiedKey>, AcmeError> {
     let mut params = CertificateParams::new([host.to_owned()])?;
     let digest = challenge.key_authorization().digest();

@@ -42,7 +42,8 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stop:
             Err(error) if is_of_one_connection(error.kind()) => {}
             Err(error) => {
                 shared.inside.metrics.refused("accept-failed");
-                tracing::warn!(%error, "no connection can be accepted; more file descriptors (LimitNOFILE) may help");
+                let advice = "give it more file descriptors (LimitNOFILE)";
+                tracing::warn!(%error, advice, "no connection can be accepted");
                 tokio::select! {
                     () = tokio::time::sleep(rest) => rest = (rest * 2).min(REST_MOST),
                     () = closing(&mut stop) => break,
@@ -70,7 +71,8 @@ fn is_of_one_connection(kind: ErrorKind) -> bool {
 }
 
 impl Shared {
-    /// Gives a connection its place. Whoever gets none is closed without a word: words cost what we are short of.
+    /// Gives a connection its place. Whoever gets none is closed without a word: words cost what we are short
+    /// of.
     fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<(Seated, Via)> {
         self.inside.metrics.accepted();
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());

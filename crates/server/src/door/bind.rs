@@ -11,7 +11,10 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody else has the port.
-    #[error("the port {} is taken: stop what listens there, or choose another with --listen {}", .0.port(), with_port(.0))]
+    #[error(
+        "the port {} is taken: stop what listens there, or choose another with --listen {}",
+        .0.port(), with_port(.0)
+    )]
     Taken(SocketAddr),
     /// Ports below 1024, mostly.
     #[error(

@@ -2,22 +2,20 @@
 
 use super::stream::{Begun, Seated};
 use super::{BoxedIo, PlainHttp, Shared, Transport, Via, closing};
-use crate::net::is_public;
+use crate::net::{household, is_public};
 use crate::tls::ACME_TLS;
-use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::convert::Infallible;
 use std::io::Result;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower_service::Service;
 
@@ -29,6 +27,9 @@ const FAREWELL_MOST: usize = 64 * 1024;
 
 /// A TLS alert, fatal: handshake_failure. So a browser says at once that there is no TLS.
 const NO_TLS: [u8; 7] = [21, 3, 1, 0, 2, 2, 40];
+
+const PRIVATE_ONLY: &str = "This server speaks plain HTTP, which is for private networks only. Whoever runs \
+    it can give it a certificate, or name the proxy before it (docs/self-hosting.md).\n";
 
 /// What a first byte begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,11 +72,10 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: Seated, via: Via, mut sto
         () = closing(&mut stop) => return,
     };
     match begun {
-        Ok(Ok(Begin::Http(io, via))) => Box::pin(http(&shared, io, via, stop)).await,
+        Ok(Ok(Begin::Http(io, via))) => Box::pin(ask(&shared, io, via, stop)).await,
         Ok(Ok(Begin::Stun(io, via))) => Box::pin(stun(&shared, io, via, stop)).await,
         Ok(Ok(Begin::Farewell(io, words))) => {
-            // Whether they arrive is the other's affair.
-            let _ = timeout(FAREWELL_WITHIN, farewell(io, &words)).await;
+            farewell(io, &words).await;
         }
         Ok(Ok(Begin::Over)) => {}
         Ok(Err(error)) => tracing::debug!(%error, "a connection ended before it began"),
@@ -88,7 +88,8 @@ async fn begin(shared: &Shared, mut stream: Seated, via: Via) -> Result<Begin> {
     Ok(match (Spoken::of(first), &shared.inside.tls) {
         (Spoken::Stun, _) => Begin::Stun(Box::new(stream), via),
         (Spoken::Tls, Some(config)) => {
-            return secured(shared, stream, via, TlsAcceptor::from(config.clone())).await;
+            // Boxed, so that whoever says nothing does not cost a handshake.
+            return Box::pin(secured(shared, stream, via, TlsAcceptor::from(config.clone()))).await;
         }
         (Spoken::Tls, None) => {
             shared.refuse(via.peer, "tls-on-a-plain-port");
@@ -101,9 +102,7 @@ async fn begin(shared: &Shared, mut stream: Seated, via: Via) -> Result<Begin> {
         }
         (Spoken::Http, None) if !shared.may_be_plain(via) => {
             shared.refuse(via.peer, "plain-from-the-internet");
-            let text = "This server speaks plain HTTP, which is for private networks only. Whoever runs it can give \
-                it a certificate, or name the proxy before it (docs/self-hosting.md).\n";
-            Begin::Farewell(Box::new(stream), answer("403 Forbidden", text))
+            Begin::Farewell(Box::new(stream), answer("403 Forbidden", PRIVATE_ONLY))
         }
         (Spoken::Http, None) => Begin::Http(Box::new(stream), via),
         (Spoken::Unknown, _) => {
@@ -135,7 +134,7 @@ async fn secured(shared: &Shared, stream: Seated, via: Via, acceptor: TlsAccepto
         return Ok(Begin::Over);
     }
     let spoken = Spoken::of(first[0]);
-    let io: BoxedIo = Box::new(Begun::new(first[0], stream));
+    let io: BoxedIo = Box::new(Begun::new(first.to_vec(), stream));
     Ok(match spoken {
         Spoken::Http => Begin::Http(io, via),
         Spoken::Stun => Begin::Stun(io, via),
@@ -146,16 +145,63 @@ async fn secured(shared: &Shared, stream: Seated, via: Via, acceptor: TlsAccepto
     })
 }
 
-async fn http(shared: &Arc<Shared>, io: BoxedIo, via: Via, mut stop: watch::Receiver<bool>) {
+/// Waits for the headers before anything is spent on them, then for a turn.
+async fn ask(shared: &Arc<Shared>, mut io: BoxedIo, via: Via, mut stop: watch::Receiver<bool>) {
+    let settings = &shared.settings;
+    let head = tokio::select! {
+        head = timeout(settings.headers, head(&mut io)) => head,
+        () = closing(&mut stop) => return,
+    };
+    let head = match head {
+        Ok(Ok(Some(head))) => head,
+        Ok(Ok(None)) => {
+            shared.refuse(via.peer, "too-long-headers");
+            let text = format!("The request's headers must have {MOST_HEADERS} bytes at most.\n");
+            return farewell(io, &answer("431 Request Header Fields Too Large", &text)).await;
+        }
+        Ok(Err(error)) => return tracing::debug!(%error, "a connection ended before it asked"),
+        Err(_) => return shared.refuse(via.peer, "slow-headers"),
+    };
+    let of = (!shared.inside.proxies.trusts(via.peer.ip())).then(|| household(via.peer.ip()));
+    match timeout(settings.headers, shared.turnstile.pass(of)).await {
+        // Given back when the connection ends, or has become a WebSocket.
+        Ok(Some(_pass)) => Box::pin(http(shared, Begun::new(head, io), via, stop)).await,
+        Ok(None) | Err(_) => shared.refuse(via.peer, "too-many-requests-at-once"),
+    }
+}
+
+/// All up to the empty line that ends a request's headers, and what came with it; none when that is too much.
+async fn head(io: &mut BoxedIo) -> Result<Option<Vec<u8>>> {
+    let mut head = Vec::new();
+    loop {
+        head.reserve(512);
+        let before = head.len();
+        if io.read_buf(&mut head).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        // The end may have begun before what came last.
+        let new = &head[before.saturating_sub(3)..];
+        if new.windows(4).any(|end| end == b"\r\n\r\n") || new.windows(2).any(|end| end == b"\n\n") {
+            return Ok(Some(head));
+        }
+        if head.len() > MOST_HEADERS {
+            return Ok(None);
+        }
+    }
+}
+
+async fn http(shared: &Arc<Shared>, io: Begun<BoxedIo>, via: Via, mut stop: watch::Receiver<bool>) {
     let router = shared.inside.router.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(via.peer));
         request.extensions_mut().insert(via);
         let mut router = router.clone();
-        async move { Service::call(&mut router, request).await as std::result::Result<Response<Body>, Infallible> }
+        async move { Service::call(&mut router, request).await }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(shared.settings.headers).max_buf_size(MOST_HEADERS);
+    builder.timer(TokioTimer::new()).header_read_timeout(shared.settings.idle).max_buf_size(MOST_HEADERS);
+    // Where many ask, nobody keeps a connection for what may come.
+    builder.keep_alive(!shared.turnstile.is_busy());
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -166,9 +212,8 @@ async fn http(shared: &Arc<Shared>, io: BoxedIo, via: Via, mut stop: watch::Rece
     };
     match ended {
         Ok(()) => {}
-        Err(error) if error.is_timeout() => shared.refuse(via.peer, "slow-headers"),
         Err(error) if error.is_parse() => shared.refuse(via.peer, "bad-http"),
-        Err(error) => tracing::debug!(%error, "an HTTP connection broke"),
+        Err(error) => tracing::debug!(%error, "an HTTP connection ended"),
     }
 }
 
@@ -206,18 +251,23 @@ fn answer(status: &str, text: &str) -> Vec<u8> {
 }
 
 /// Says the last words, and reads on for a moment: closing on unread bytes would take the words back.
-async fn farewell(mut io: BoxedIo, words: &[u8]) -> Result<()> {
-    io.write_all(words).await?;
-    io.shutdown().await?;
-    let deadline = Instant::now() + FAREWELL_WITHIN;
-    let (mut read, mut buffer) = (0, [0; 1024]);
-    while read < FAREWELL_MOST {
-        match timeout_at(deadline, io.read(&mut buffer)).await {
-            Ok(Ok(some)) if some > 0 => read += some,
-            _ => break,
+async fn farewell(mut io: BoxedIo, words: &[u8]) {
+    let leaving = async {
+        io.write_all(words).await?;
+        io.shutdown().await?;
+        let (mut read, mut buffer) = (0, [0; 1024]);
+        while read < FAREWELL_MOST {
+            match io.read(&mut buffer).await? {
+                0 => break,
+                some => read += some,
+            }
         }
+        Ok::<_, std::io::Error>(())
+    };
+    match timeout(FAREWELL_WITHIN, leaving).await {
+        Ok(Ok(())) | Err(_) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "somebody left before the last words"),
     }
-    Ok(())
 }
 
 #[cfg(test)]

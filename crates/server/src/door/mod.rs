@@ -1,6 +1,6 @@
-//! The door: every TCP connection comes in here, on however many addresses. It counts them, speaks TLS where that
-//! is on, and tells by the first byte (RFC 7983) what is spoken: HTTP goes to the rooms' router, STUN and TURN to
-//! [`Streams`]. Whoever says nothing in time, or nothing that is known, is let go.
+//! The door: every TCP connection comes in here, on however many addresses. It counts them, speaks TLS where
+//! that is on, and tells by the first byte (RFC 7983) what is spoken: HTTP goes to the rooms' router, STUN
+//! and TURN to [`Streams`]. Whoever says nothing in time, or nothing that is known, is let go.
 //!
 //! One task for each address accepts; one for each connection serves it until it ends, or until it becomes a
 //! WebSocket, which has a task of its own.
@@ -11,6 +11,7 @@ mod connection;
 mod ledger;
 mod plain;
 mod stream;
+mod turnstile;
 
 pub use bind::BindError;
 pub(crate) use bind::bind;
@@ -30,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
+use turnstile::Turnstile;
 
 /// How long connections may take to end when the server stops.
 pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(2);
@@ -53,10 +55,16 @@ pub struct Settings {
     pub connections: usize,
     /// Connections of one IPv4 address or IPv6 /64. Trusted proxies have no such limit.
     pub connections_per_address: usize,
+    /// Connections in all that speak HTTP and are no WebSocket yet; more wait.
+    pub requests: usize,
+    /// The same, of one IPv4 address or IPv6 /64. Trusted proxies have no such limit.
+    pub requests_per_address: usize,
     /// From the connection to the end of the TLS handshake and the first byte in it.
     pub first_bytes: Duration,
-    /// From there, and from each answer, to the end of a request's headers.
+    /// From there to the end of the first request's headers.
     pub headers: Duration,
+    /// From an answer to the end of the next request's headers.
+    pub idle: Duration,
     /// After this long without taking a byte that we have for it, a client is given up.
     pub stalled: Duration,
     /// Who is answered without TLS.
@@ -70,8 +78,11 @@ impl Default for Settings {
         Self {
             connections: 10_000,
             connections_per_address: 256,
+            requests: 768,
+            requests_per_address: 96,
             first_bytes: Duration::from_secs(10),
             headers: Duration::from_secs(10),
+            idle: Duration::from_secs(5),
             stalled: Duration::from_secs(20),
             plain_http: PlainHttp::Private,
             log_addresses: false,
@@ -140,6 +151,7 @@ struct Shared {
     inside: Inside,
     settings: Settings,
     ledger: Arc<Ledger>,
+    turnstile: Turnstile,
 }
 
 impl Door {
@@ -147,7 +159,8 @@ impl Door {
     pub(crate) fn open(listeners: Vec<TcpListener>, settings: Settings, inside: Inside) -> Self {
         let ledger = Arc::new(Ledger::new(settings.connections, settings.connections_per_address));
         inside.metrics.watch_connections(&ledger);
-        let shared = Arc::new(Shared { inside, settings, ledger });
+        let turnstile = Turnstile::new(settings.requests, settings.requests_per_address);
+        let shared = Arc::new(Shared { inside, settings, ledger, turnstile });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for listener in listeners {

@@ -35,9 +35,10 @@ fn public(listen: &[SocketAddr], own: &[IpAddr]) -> Option<(SocketAddr, IpAddr)>
 
 fn refusal(address: SocketAddr, ip: IpAddr) -> String {
     format!(
-        "{address} would speak plain HTTP on the internet ({ip}), and browsers give no camera to such a page. Get a \
-         certificate by itself with --tls-acme-host NAME, or name one with --tls-cert and --tls-key; behind a \
-         reverse proxy listen on 127.0.0.1, or name it with --trusted-proxies; if you mean it: --insecure-http"
+        "{address} would speak plain HTTP on the internet ({ip}), and browsers give no camera to such a \
+         page. Get a certificate by itself with --tls-acme-host NAME, or name one with --tls-cert and \
+         --tls-key; behind a reverse proxy listen on 127.0.0.1, or name it with --trusted-proxies; if you \
+         mean it: --insecure-http"
     )
 }
 

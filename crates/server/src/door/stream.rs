@@ -80,27 +80,34 @@ impl AsyncWrite for Seated {
     }
 }
 
-/// A stream whose first byte was read already, to tell what it is.
+/// A stream whose first bytes were read already, to tell what it is.
 pub(super) struct Begun<S> {
-    first: Option<u8>,
+    /// Empty, and without memory, once they were read again.
+    begun: Vec<u8>,
+    read: usize,
     stream: S,
 }
 
 impl<S> Begun<S> {
-    pub(super) fn new(first: u8, stream: S) -> Self {
-        Self { first: Some(first), stream }
+    pub(super) fn new(begun: Vec<u8>, stream: S) -> Self {
+        Self { begun, read: 0, stream }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        if buf.remaining() > 0
-            && let Some(first) = self.first.take()
-        {
-            buf.put_slice(&[first]);
-            return Poll::Ready(Ok(()));
+        let this = &mut *self;
+        let left = this.begun.get(this.read..).unwrap_or_default();
+        if left.is_empty() || buf.remaining() == 0 {
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let some = left.len().min(buf.remaining());
+        buf.put_slice(&left[..some]);
+        this.read += some;
+        if this.read == this.begun.len() {
+            (this.begun, this.read) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

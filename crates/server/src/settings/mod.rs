@@ -35,11 +35,11 @@ pub struct Settings {
     )]
     #[serde(deserialize_with = "one_or_many")]
     pub listen: Vec<SocketAddr>,
-    /// The address under which browsers reach the server, where it cannot tell: https://call.example.org
+    /// The address under which browsers reach the server, where it cannot tell, as `https://host`.
     #[arg(id = "public_url", long = "public-url", value_name = "URL", env = "SNUG_PUBLIC_URL")]
     #[serde(deserialize_with = "text")]
     pub public_url: Option<PublicUrl>,
-    /// Pages of other origins (https://host) that may connect, beside the server's own.
+    /// Pages of other origins (`https://host`) that may connect, beside the server's own.
     #[arg(
         id = "origins",
         long = "origins",
@@ -155,8 +155,8 @@ pub struct Acme {
     /// The folder that keeps account and certificate [default: systemd's STATE_DIRECTORY].
     #[arg(id = "tls.acme.cache", long = "tls-acme-cache", value_name = "DIR", env = "SNUG_TLS_ACME_CACHE")]
     pub cache: Option<PathBuf>,
-    /// How the authority looks whether the name is ours: on port 443, or on port 80 (which needs tls.redirect)
-    /// [default: tls-alpn-01].
+    /// How the authority looks whether the name is ours: on port 443, or on port 80 (which needs
+    /// tls.redirect) [default: tls-alpn-01].
     #[arg(
         id = "tls.acme.challenge",
         long = "tls-acme-challenge",
@@ -275,8 +275,8 @@ pub struct Rooms {
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ice {
-    /// STUN and TURN servers handed out as they are: stun:stun.example.org. In the file also with `username` and
-    /// `credential`.
+    /// STUN and TURN servers handed out as they are: stun:stun.example.org. In the file also with `username`
+    /// and `credential`.
     #[arg(
         id = "ice.servers",
         long = "ice-servers",

@@ -1,21 +1,25 @@
 //! The certificate of now. Handshakes ask for it; connections that are open keep what they had.
 
-use super::ACME_TLS;
+use super::{ACME_TLS, Loaded};
+use crate::metrics::{Exposition, Source};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a handshake is answered with.
 #[derive(Debug, Default)]
 pub(crate) struct Certificates {
-    current: RwLock<Option<Arc<CertifiedKey>>>,
+    /// And when it ends.
+    current: RwLock<Option<(Arc<CertifiedKey>, SystemTime)>>,
     /// The name that is being proved ours, and the certificate that does (RFC 8737).
     challenge: RwLock<Option<(String, Arc<CertifiedKey>)>>,
 }
 
 impl Certificates {
-    pub(crate) fn set(&self, key: Arc<CertifiedKey>) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    pub(crate) fn set(&self, loaded: &Loaded) {
+        let current = (loaded.key.clone(), loaded.not_after);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(current);
     }
 
     pub(crate) fn set_challenge(&self, challenge: Option<(String, Arc<CertifiedKey>)>) {
@@ -37,6 +41,17 @@ impl ResolvesServerCert for Certificates {
             let (name, key) = challenge.as_ref()?;
             return (hello.server_name() == Some(name)).then(|| key.clone());
         }
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(key, _)| key.clone())
+    }
+}
+
+impl Source for Certificates {
+    fn write(&self, out: &mut Exposition) {
+        let ends =
+            self.current.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(_, ends)| *ends);
+        let seconds =
+            ends.and_then(|ends| ends.duration_since(UNIX_EPOCH).ok()).unwrap_or_default().as_secs();
+        let help = "When the certificate ends, in Unix seconds; 0 while there is none";
+        out.gauge("snug_tls_certificate_ends_seconds", help, seconds);
     }
 }

@@ -114,7 +114,7 @@ pub(crate) async fn watch(cert: PathBuf, key: PathBuf, certificates: Arc<Certifi
         match load(&cert, &key) {
             Ok(loaded) => {
                 loaded.warn(&cert, SystemTime::now());
-                certificates.set(loaded.key);
+                certificates.set(&loaded);
             }
             // Half-way through a renewal the two do not fit; the next look finds the other.
             Err(error) => tracing::warn!(%error, "the new certificate is not used, the one before goes on"),

@@ -41,8 +41,8 @@ pub enum Source {
     Acme(acme::Settings),
 }
 
-/// How we speak TLS. HTTP/1.1 alone: a WebSocket needs nothing else, and a page of a dozen small files neither.
-/// `stun.turn` is RFC 7443's.
+/// How we speak TLS. HTTP/1.1 alone: a WebSocket needs nothing else, and a page of a dozen small files
+/// neither. `stun.turn` is RFC 7443's.
 pub(crate) fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
