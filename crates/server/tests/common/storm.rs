@@ -214,7 +214,8 @@ pub(crate) async fn storm<F: Future<Output = ()>>(what: &str, target: &Target, a
     };
     let share = (target.busy() - busy) / began.elapsed().as_secs_f64();
     println!(
-        "{what}: {figures:?}, {share:.2} of a core, {:.1} MB more than {:.1} MB",
+        "{what}: {figures:?}, elsewhere p99 {:?}, {share:.2} of a core, {:.1} MB more than {:.1} MB",
+        p99(&mut others),
         growth as f64 / 1e6,
         before as f64 / 1e6
     );
