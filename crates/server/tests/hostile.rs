@@ -183,7 +183,7 @@ async fn wrong_origins_and_wrong_tokens() {
     ann.say(&json!({"type": "door", "password": "earl grey"})).await;
     assert_eq!(ann.hear().await["type"], "door");
     storm("origins and tokens", &target, async || {
-        for n in 0..1000_u32 {
+        for n in 0..3000_u32 {
             let mut stream = dial(from(1 + n / 200), target.address).await.unwrap();
             let request = format!(
                 "GET /ws HTTP/1.1\r\nHost: {}\r\nOrigin: https://evil.example\r\nConnection: Upgrade\r\n\

@@ -255,3 +255,55 @@ fn in_another_network_the_place_is_taken_back_without_waiting_for_the_old_socket
     assert_eq!(bench.on(Input::Reconnect), []);
     assert_eq!(bench.session.deadline(bench.now), Some(bench.now), "the next try is due at once");
 }
+
+#[test]
+fn whoever_knocks_waits_as_long_as_the_server_says_and_is_welcomed_or_not() {
+    let knocking = || {
+        let mut bench = Bench::new(1);
+        bench.pass();
+        bench.on(Input::Opened);
+        let frames = bench.frames();
+        assert!(
+            matches!(&frames[..], [Frame::Text(hello)] if hello.contains(r#""knock":true"#)),
+            "{frames:?}"
+        );
+        let outputs = bench.on(Input::Text(r#"{"type":"waiting","seconds":300}"#.into()));
+        let waiting = ServerMessage::Waiting { seconds: 300 };
+        assert_eq!(outputs, [Output::Event(ClientEvent::Message(waiting))]);
+        // A button pressed meanwhile is said once we are in; nothing of the room is taken before.
+        bench.on(Input::State { audio: false, video: true });
+        for _ in 0..100 {
+            assert_eq!(bench.pass(), []);
+            assert!(bench.frames().iter().all(|frame| *frame == Frame::Ping));
+            bench.on(Input::Heard);
+        }
+        assert_eq!(bench.on(Input::Text(r#"{"type":"chat","from":"a","text":"x"}"#.into())), []);
+        bench
+    };
+    let mut bench = knocking();
+    let welcome = r#"{"type":"welcome","v":1,"room":"tea","id":"a","resume":"s","iceServers":[],"participants":[],"resumed":false}"#;
+    let outputs = bench.on(Input::Text(welcome.into()));
+    assert!(matches!(outputs[..], [Output::Event(ClientEvent::Welcome(_))]), "{outputs:?}");
+    let state = ClientMessage::State { audio: false, video: true };
+    assert_eq!(bench.frames(), [Frame::Text(state.to_json())]);
+    let mut bench = knocking();
+    let refusal = r#"{"type":"error","code":"no-entry","message":"no","fatal":true}"#;
+    let outputs = bench.on(Input::Text(refusal.into()));
+    let event = Output::Event(ClientEvent::NoEntry { message: "no".into() });
+    assert_eq!(outputs, [Output::Drop, event, Output::End]);
+    let mut bench = knocking();
+    assert_eq!(bench.on(Input::Bye), [Output::End]);
+    assert_eq!(bench.frames(), [Frame::Text(ClientMessage::Bye.to_json())]);
+}
+
+#[test]
+fn the_hosts_own_password_is_remembered_for_a_place_that_is_lost() {
+    let mut bench = Bench::new(1);
+    assert!(!bench.enter(false).contains("password"));
+    let door = ClientMessage::Door { password: Some(Password::new("earl grey")), knock: None };
+    bench.on(Input::Send(door.clone()));
+    assert_eq!(bench.frames(), [Frame::Text(door.to_json())]);
+    bench.on(Input::Flushed);
+    bench.lose();
+    assert!(bench.enter(false).contains(r#""password":"earl grey""#));
+}
