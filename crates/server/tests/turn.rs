@@ -99,6 +99,30 @@ async fn data_goes_both_ways_by_indications_and_by_channels() {
 }
 
 #[tokio::test]
+async fn streams_carry_each_packet_whole_and_in_order() {
+    let place = place(Settings::default()).await;
+    for mut bot in [Bot::tcp(&place).await, Bot::tls(&place).await] {
+        let relayed = bot.allocate().await;
+        let (socket, at) = peer().await;
+        assert_eq!(bot.bind(0x4000, at).await.code(), None);
+        let packet = |n: u16| [&n.to_be_bytes()[..], &vec![7; usize::from(n) % 1300]].concat();
+        for round in 0..50 {
+            let numbers = round * 20..(round + 1) * 20;
+            for n in numbers.clone() {
+                socket.send_to(&packet(n), relayed).await.unwrap();
+            }
+            for n in numbers.clone() {
+                assert_eq!(bot.hear_data().await, (Err(0x4000), packet(n)));
+                bot.send_on(0x4000, &packet(n)).await;
+            }
+            for n in numbers {
+                assert_eq!(receive(&socket).await, (packet(n), relayed));
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn two_relays_of_one_server_reach_each_other() {
     let place = place(settings(|s| s.allow_peers.clear())).await;
     let (mut a, mut b) = (Bot::udp(&place).await, Bot::tcp(&place).await);

@@ -79,6 +79,7 @@ async fn bind(ip: IpAddr) -> TcpListener {
 async fn accept(listener: TcpListener, turn: Arc<Turn>, tls: Option<tokio_rustls::TlsAcceptor>) {
     let local = listener.local_addr().unwrap();
     while let Ok((stream, peer)) = listener.accept().await {
+        stream.set_nodelay(true).unwrap();
         let (turn, tls) = (turn.clone(), tls.clone());
         tokio::spawn(async move {
             match tls {
