@@ -50,6 +50,8 @@ pub struct TransportStats {
     pub bytes_received: u64,
     /// What the path is thought to carry, in bits a second; `None` without an estimate.
     pub available_outgoing_bitrate: Option<f64>,
+    /// Packets thrown away at our sockets: strangers', and ours to where none may go. Not W3C's.
+    pub packets_discarded: u64,
 }
 
 /// W3C `RTCOutboundRtpStreamStats`.

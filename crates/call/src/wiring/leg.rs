@@ -56,6 +56,7 @@ impl Leg {
             ice_servers: open.ice_servers.iter().map(translate::ice_server).collect(),
             polite: open.polite,
             relay_only: false,
+            certificates: Vec::new(),
         };
         let (video_inlet, audio_inlet) = (video_in.inlet(), audio_in.clone());
         let on_rtp = Arc::new(move |kind, packet: RtpIn| match kind {
