@@ -80,8 +80,9 @@ impl Socket {
             let end = (at + stride.max(1)).min(batch.len());
             let packet = &batch[at..end];
             if filter.lets_in(packet, self.local, from) {
-                if server && Message::read(packet).is_some_and(|message| message.kind == ALLOCATE_SUCCESS) {
+                if server && is_allocation(packet) {
                     self.udp_relays.store(true, Ordering::Relaxed);
+                    self.net.relays();
                 }
                 batch.copy_within(at..end, kept);
                 kept += end - at;
@@ -102,12 +103,19 @@ impl Socket {
                 return Poll::Pending;
             };
             if packet.len() <= buf.len() && self.net.filter().lets_in(&packet, self.local, from) {
+                if is_allocation(&packet) {
+                    self.net.relays();
+                }
                 buf[..packet.len()].copy_from_slice(&packet);
                 return Poll::Ready((packet.len(), from));
             }
             self.net.count_dropped(1);
         }
     }
+}
+
+fn is_allocation(packet: &[u8]) -> bool {
+    Message::read(packet).is_some_and(|message| message.kind == ALLOCATE_SUCCESS)
 }
 
 impl AsyncUdpSocket for Socket {
