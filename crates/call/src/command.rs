@@ -88,6 +88,11 @@ pub enum Command {
         /// The text.
         text: String,
     },
+    /// Go by relays alone with whoever is met from now on (`true`), so that they do not learn our address.
+    RelayOnly {
+        /// Whether to.
+        on: bool,
+    },
     /// Look for new network paths with everybody (ICE restart).
     RestartIce,
     /// Take a problem off the snapshot: the user has read it.
@@ -120,6 +125,7 @@ mod tests {
         assert_eq!(parse(r#"{"cmd":"push_to_talk","on":true}"#), Command::PushToTalk { on: true });
         assert_eq!(parse(r#"{"cmd":"talk","on":true}"#), Command::Talk { on: true });
         assert_eq!(parse(r#"{"cmd":"chimes","on":false}"#), Command::Chimes { on: false });
+        assert_eq!(parse(r#"{"cmd":"relay_only","on":true}"#), Command::RelayOnly { on: true });
         assert_eq!(parse(r#"{"cmd":"speaker_test"}"#), Command::SpeakerTest);
         assert_eq!(parse(r#"{"cmd":"echo_test"}"#), Command::EchoTest);
         assert_eq!(parse(r#"{"cmd":"stop_test"}"#), Command::StopTest);

@@ -50,6 +50,8 @@ pub struct Config {
     pub volumes: BTreeMap<String, f32>,
     /// What is done to our voice at the start.
     pub processing: media::audio::Processing,
+    /// Go by relays alone, so that the others do not learn our address.
+    pub relay_only: bool,
     /// Where the others' pictures go.
     pub display: Display,
     /// How often statistics are taken.
@@ -69,6 +71,7 @@ impl Default for Config {
             chimes: false,
             volumes: BTreeMap::new(),
             processing: media::audio::Processing::default(),
+            relay_only: false,
             display: Display::default(),
             stats_every: Duration::from_secs(1),
         }

@@ -45,6 +45,7 @@ pub(crate) fn first_snapshot(config: &Config) -> Snapshot {
             mic: config.mic.clone(),
             speaker: config.speaker.clone(),
             sound: sound(config),
+            relay_only: config.relay_only,
             ..Me::default()
         },
         ..Snapshot::default()

@@ -179,6 +179,7 @@ async fn drive(start: Start) -> Result<(), Error> {
         asking: Throttle::new(KEYFRAME_EVERY),
         asked: Throttle::new(KEYFRAME_EVERY),
         relay_only: config.relay_only,
+        servers: None,
         told: state,
         shared,
         connection,
@@ -203,6 +204,8 @@ struct Driver {
     /// Keyframes that we are asked for.
     asked: Throttle,
     relay_only: bool,
+    /// For the next restart.
+    servers: Option<Vec<IceServer>>,
     /// The state as it is told, for what the stack does not notice.
     told: watch::Sender<ConnectionState>,
 }
@@ -290,12 +293,7 @@ impl Driver {
                 self.step(Input::Candidate(candidate)).await;
             }
             Request::RepeatOffer => self.repeat_offer().await,
-            Request::Servers(servers) => {
-                let configuration = engine::configuration(&self.shared.net, &servers, self.relay_only);
-                if let Err(error) = self.connection.set_configuration(configuration).await {
-                    tracing::warn!(%error, "the new STUN and TURN servers are not used");
-                }
-            }
+            Request::Servers(servers) => self.servers = Some(servers),
             // The end of candidates, or one that we do not use.
             Request::Candidate(_) => {}
             Request::Keyframe => {
@@ -415,6 +413,7 @@ impl Driver {
 
     async fn offer(&mut self, restart: bool) -> Result<(), Error> {
         if restart {
+            self.use_servers().await;
             self.connection.restart_ice().await?;
         }
         let offer = self.connection.create_offer(None).await?;
@@ -422,7 +421,22 @@ impl Driver {
         self.send_local(DescriptionType::Offer).await
     }
 
+    /// Not before a restart, which makes sockets anew: with the old ones the stack would give up relays that
+    /// are in use.
+    async fn use_servers(&mut self) {
+        let Some(servers) = self.servers.take() else { return };
+        let configuration = engine::configuration(&self.shared.net, &servers, self.relay_only);
+        if let Err(error) = self.connection.set_configuration(configuration).await {
+            tracing::warn!(%error, "the new STUN and TURN servers are not used");
+        }
+    }
+
     async fn accept(&mut self, offer: Description) -> Result<(), Error> {
+        let before = self.connection.remote_description().await;
+        let before = before.map(|description| Description::offer(description.sdp));
+        if before.is_some_and(|before| before.ufrag() != offer.ufrag()) {
+            self.use_servers().await;
+        }
         self.connection.set_remote_description(RTCSessionDescription::offer(offer.sdp)?).await?;
         let answer = self.connection.create_answer(None).await?;
         self.connection.set_local_description(answer).await?;

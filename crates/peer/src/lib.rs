@@ -159,7 +159,8 @@ impl Peer {
         self.ask(Request::Negotiate { restart: true })
     }
 
-    /// Other servers, or new credentials for the same: for the next time that paths are looked for.
+    /// Other servers, or new credentials for the same: for the next ICE restart, by whichever side. What is
+    /// in use stays as it is.
     pub fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), PeerError> {
         self.ask(Request::Servers(servers))
     }

@@ -4,18 +4,18 @@
 use crate::config::IceConfig;
 use crate::outbox::{Closing, Full, Outbox};
 use crate::room::{Input, Limits, Output, Rooms, SocketId};
-use signaling::{ClientMessage, ServerMessage};
+use signaling::{ClientMessage, IceServer, ServerMessage};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub(crate) struct Hub {
     inner: Mutex<Inner>,
-    ice: IceConfig,
     most_sockets: usize,
 }
 
 struct Inner {
+    ice: IceConfig,
     rooms: Rooms,
     sockets: HashMap<SocketId, Arc<Outbox>>,
     counted: u64,
@@ -25,8 +25,8 @@ struct Inner {
 impl Hub {
     pub(crate) fn new(limits: Limits, most_sockets: usize, ice: IceConfig) -> Self {
         let rooms = Rooms::new(limits, rand::random());
-        let inner = Inner { rooms, sockets: HashMap::new(), counted: 0, stopping: false };
-        Self { inner: Mutex::new(inner), ice, most_sockets }
+        let inner = Inner { ice, rooms, sockets: HashMap::new(), counted: 0, stopping: false };
+        Self { inner: Mutex::new(inner), most_sockets }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -47,19 +47,20 @@ impl Hub {
     }
 
     pub(crate) fn message(&self, socket: SocketId, message: ClientMessage) {
+        let mut inner = self.lock();
         let input = match message {
             ClientMessage::Hello(hello) => {
-                let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let ice_servers = self.ice.servers(&format!("snug{}", socket.0), unix.as_secs());
+                let ice_servers = inner.ice_servers(socket);
                 Input::Hello { socket, hello, ice_servers }
             }
             ClientMessage::Description { .. }
             | ClientMessage::Candidate { .. }
             | ClientMessage::State { .. }
             | ClientMessage::Chat { .. }
+            | ClientMessage::Ice
             | ClientMessage::Bye => Input::Message { socket, message },
         };
-        self.lock().on(input);
+        inner.on(input);
     }
 
     /// Says something to one socket without the rooms.
@@ -108,7 +109,16 @@ impl Inner {
         }
     }
 
-    fn send(&mut self, socket: SocketId, message: ServerMessage) {
+    fn ice_servers(&self, socket: SocketId) -> Vec<IceServer> {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.ice.servers(&format!("snug{}", socket.0), unix.as_secs())
+    }
+
+    fn send(&mut self, socket: SocketId, mut message: ServerMessage) {
+        if let ServerMessage::Ice { ice_servers, ttl } = &mut message {
+            *ice_servers = self.ice_servers(socket);
+            *ttl = self.ice.turn.as_ref().map_or(24 * 3600, |turn| turn.ttl);
+        }
         let Some(outbox) = self.sockets.get(&socket) else { return };
         if let Err(Full) = outbox.push(message.clone()) {
             tracing::info!(socket = socket.0, "a client does not read: its connection is given up");

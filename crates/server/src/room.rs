@@ -313,6 +313,11 @@ impl Rooms {
                 self.error(socket, ErrorCode::BadMessage, "there is nothing in this chat message");
             }
             ClientMessage::Chat { text } => self.tell_others(&seat, &ServerMessage::Chat { from, text }),
+            // The hub knows the servers.
+            ClientMessage::Ice => {
+                let message = ServerMessage::Ice { ice_servers: Vec::new(), ttl: 0 };
+                self.outputs.push(Output::Send { socket, message });
+            }
             ClientMessage::Bye => {
                 self.leave(&seat, LeftReason::Bye);
                 self.outputs.push(Output::Close { socket, normal: true });

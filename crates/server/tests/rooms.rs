@@ -197,7 +197,7 @@ proptest! {
                     ServerMessage::Left { id, .. } | ServerMessage::Away { id } | ServerMessage::Back { id } => vec![id],
                     ServerMessage::Description { from, .. } | ServerMessage::Candidate { from, .. }
                     | ServerMessage::State { from, .. } | ServerMessage::Chat { from, .. } => vec![from],
-                    ServerMessage::Error { .. } => Vec::new(),
+                    ServerMessage::Error { .. } | ServerMessage::Ice { .. } => Vec::new(),
                 };
                 for id in about {
                     // A newcomer's welcome comes before the others hear of it, so each id is known here.

@@ -21,6 +21,7 @@ impl Class {
             ClientMessage::Hello(_)
             | ClientMessage::State { .. }
             | ClientMessage::Chat { .. }
+            | ClientMessage::Ice
             | ClientMessage::Bye => Self::Other,
         }
     }

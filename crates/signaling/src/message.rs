@@ -46,6 +46,8 @@ pub enum ClientMessage {
         /// The line.
         text: String,
     },
+    /// Fresh STUN and TURN servers are wanted: those of the welcome end.
+    Ice,
     /// We leave: our place is free at once.
     Bye,
 }
@@ -95,6 +97,14 @@ pub enum ServerMessage {
     Back {
         /// Who.
         id: ParticipantId,
+    },
+    /// Fresh STUN and TURN servers.
+    #[serde(rename_all = "camelCase")]
+    Ice {
+        /// In place of those before.
+        ice_servers: Vec<IceServer>,
+        /// How long they are good, in seconds.
+        ttl: u64,
     },
     /// An offer or an answer from somebody.
     Description {

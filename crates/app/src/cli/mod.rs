@@ -99,6 +99,8 @@ fn start(args: &JoinArgs, settings: &Settings) -> Result<Start> {
         chimes: remembered.sound.chimes && !args.headless,
         volumes: remembered.sound.volumes,
         processing: remembered.sound.processing,
+        // Who hides an address means it of every call.
+        relay_only: args.relay_only || settings.relay_only,
         display: args.display().map_err(|advice| anyhow!(advice))?,
         ..Config::default()
     };
@@ -158,6 +160,14 @@ mod tests {
             started("https://linked/tea --server http://said", &remembered()).server.unwrap(),
             "http://said"
         );
+    }
+
+    #[test]
+    fn an_address_is_hidden_in_every_call_once_that_was_chosen() {
+        let hidden = Settings { relay_only: true, ..Settings::default() };
+        assert!(started("tea --headless", &hidden).config.relay_only);
+        assert!(started("tea --relay-only", &remembered()).config.relay_only);
+        assert!(!started("tea --headless", &remembered()).config.relay_only);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! ([`sound`]) that only [`Command::Mute`], push-to-talk and the echo test move.
 
 mod ends;
+mod ice;
 mod marks;
 mod path;
 mod room;
@@ -20,6 +21,7 @@ use crate::event::Event;
 use crate::quality::Reason;
 use crate::snapshot::{About, Devices, Participant, Phase, Problem, Snapshot};
 use crate::stats::Stats;
+use ice::IceServers;
 use media::audio::{Chime, Processing, Rehearsal, Rehearse};
 use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
 use signaling::{Candidate, ClientMessage, Description, IceServer, ParticipantId, ServerMessage, Welcome};
@@ -142,6 +144,8 @@ pub(crate) enum Effect {
     Candidate(PeerKey, Option<Candidate>),
     /// Have it look for new paths.
     RestartIce(PeerKey),
+    /// The servers that connections use from their next ICE restart on.
+    IceServers(Vec<IceServer>),
     /// See whether the server still hears us, and go to it anew if not.
     ProbeServer,
     /// Go to the server anew: the connection to it is gone.
@@ -184,6 +188,7 @@ pub(crate) struct OpenPeer {
     pub(crate) polite: bool,
     pub(crate) offer: bool,
     pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) relay_only: bool,
     pub(crate) view: Slot<Frame>,
 }
 
@@ -251,7 +256,7 @@ pub(crate) struct Machine {
     peers: HashMap<PeerKey, Peering>,
     next_key: PeerKey,
     next_problem: u64,
-    ice_servers: Vec<IceServer>,
+    ice_servers: IceServers,
     /// What a room's link begins with.
     server: String,
     attempt: Attempt,
@@ -272,7 +277,7 @@ impl Machine {
             peers: HashMap::new(),
             next_key: 1,
             next_problem: 1,
-            ice_servers: Vec::new(),
+            ice_servers: IceServers::default(),
             server: String::new(),
             attempt: Attempt::default(),
             server_back: None,
@@ -343,6 +348,7 @@ impl Machine {
             Command::EchoTest => self.echo_test(now),
             Command::StopTest => self.stop_test(now),
             Command::Chat { text } => self.chat(text),
+            Command::RelayOnly { on } => self.snapshot.me.relay_only = on,
             Command::RestartIce => self.restart_all(now),
             Command::Dismiss { problem } => self.snapshot.problems.retain(|p| p.id != problem),
         }

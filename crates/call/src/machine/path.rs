@@ -107,6 +107,7 @@ impl Machine {
 
     pub(super) fn on_tick(&mut self, now: Instant) {
         self.on_sound_tick(now);
+        self.refresh_ice_servers(now);
         let mut keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         keys.sort_unstable();
         for key in keys {

@@ -58,7 +58,7 @@ impl Machine {
         let link = self.link_to(&room);
         self.snapshot.phase = Phase::InRoom { room: room.clone(), link: link.clone() };
         self.resolve(About::Server);
-        self.ice_servers = welcome.ice_servers;
+        self.use_ice_servers(welcome.ice_servers, None, now);
         if again {
             self.server_back = Some(now);
             self.emit(Event::Signaling { connected: true });
@@ -141,6 +141,7 @@ impl Machine {
                     self.effect(Effect::RepeatOffer(key));
                 }
             }
+            ServerMessage::Ice { ice_servers, ttl } => self.use_ice_servers(ice_servers, Some(ttl), now),
             ServerMessage::Description { from, description } => {
                 if let Some(key) = self.key_of(&from) {
                     self.effect(Effect::Describe(key, description));
@@ -185,9 +186,10 @@ impl Machine {
             lost_for: None,
             history: Arc::default(),
         });
-        let ice_servers = self.ice_servers.clone();
+        let ice_servers = self.ice_servers.now().to_vec();
+        let relay_only = self.snapshot.me.relay_only;
         let id = info.id.clone();
-        self.effect(Effect::OpenPeer(OpenPeer { key, id, polite, offer, ice_servers, view }));
+        self.effect(Effect::OpenPeer(OpenPeer { key, id, polite, offer, ice_servers, relay_only, view }));
         self.recall_volume(key, &info.id, &info.name);
     }
 

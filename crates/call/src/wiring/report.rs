@@ -46,6 +46,8 @@ impl Meter {
                 "relayed" => Path::Relayed,
                 _ => Path::Direct,
             }),
+            local_candidate_type: peer.transport.local_candidate_type.clone(),
+            remote_candidate_type: peer.transport.remote_candidate_type.clone(),
             available_outgoing_bitrate: peer.transport.available_outgoing_bitrate,
             bytes_received: peer.transport.bytes_received,
             lip_skew: video_in.skew_ms.map(|ms| ms / 1000.0),
