@@ -7,6 +7,7 @@
 //! - [`browser`]: drives Chromium.
 //! - [`mod@bench`]: the call-quality bench, Snug and Chromium over bad networks, and [`quick`]: the small one on a
 //!   good network; over [`speech`], [`delay`] and [`procs`] (Linux).
+//! - [`nat`]: calls through NATs of every kind (Linux).
 //! - [`sound`]: what is left of echo and noise, and of the voice, in a made room.
 //!
 //! Threads: "link" carries packets and "browser stderr" keeps what a browser complains of; the handle of
@@ -21,6 +22,8 @@ mod ends;
 #[cfg(target_os = "linux")]
 pub mod link;
 pub mod mark;
+#[cfg(target_os = "linux")]
+pub mod nat;
 #[cfg(target_os = "linux")]
 mod pesq;
 pub mod probe;
