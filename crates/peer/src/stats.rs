@@ -200,7 +200,8 @@ impl TransportStats {
         self.path = Some(if relayed { "relayed" } else { "direct" }.into());
         let [local, remote] = types.map(|kind| kind.map(|kind| kind.to_string()));
         self.local_candidate_type = local;
-        self.remote_candidate_type = remote;
+        // One that came unheralded has no entry.
+        self.remote_candidate_type = remote.or_else(|| Some("prflx".into()));
     }
 }
 

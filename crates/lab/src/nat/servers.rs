@@ -74,12 +74,14 @@ fn coturn(world: &World, at: &[&str], folder: &Path, identity: Option<(&Path, &P
 }
 
 async fn lead_443_to_tls(world: &World) -> Result<()> {
-    for (family, address) in [("ip", SECOND), ("ip6", SECOND_V6)] {
+    for (family, address, to) in
+        [("ip", SECOND, SECOND.to_owned()), ("ip6", SECOND_V6, format!("[{SECOND_V6}]"))]
+    {
         for rule in [
             format!("add table {family} lead"),
             format!("add chain {family} lead pre {{ type nat hook prerouting priority -100; }}"),
             format!(
-                "add rule {family} lead pre {family} daddr {address} tcp dport 443 redirect to :{TLS_PORT}"
+                "add rule {family} lead pre {family} daddr {address} tcp dport 443 dnat to {to}:{TLS_PORT}"
             ),
         ] {
             let status = inside(world.public(), "nft").arg(&rule).status().await?;

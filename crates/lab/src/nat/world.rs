@@ -149,6 +149,12 @@ impl World {
         for address in [SERVER_V6, SECOND_V6].map(|v6| format!("{v6}/128")) {
             give(&public, "lo", &address)?;
         }
+        // What is for nowhere leaves, and is lost, as on the internet: a program that is told that there is no
+        // way there may take it amiss (coturn gives the allocation up).
+        ip(&["-n", public.name(), "link", "add", "void", "type", "bridge"])?;
+        ip(&["-n", public.name(), "link", "set", "void", "arp", "off", "up"])?;
+        ip(&["-n", public.name(), "route", "add", "default", "dev", "void"])?;
+        ip(&["-n", public.name(), "-6", "route", "add", "default", "dev", "void"])?;
         let mut routers = Vec::new();
         let hosts = match setup {
             Setup::Apart(one, two) => {
