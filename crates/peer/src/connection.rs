@@ -286,7 +286,11 @@ impl Driver {
                 self.step(Input::Wanted { restart }).await;
             }
             Request::Description(description) => match readable(&description) {
-                Ok(()) => self.step(Input::Remote(description)).await,
+                Ok(()) => {
+                    let lines = description.sdp.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+                    lines.for_each(|candidate| self.shared.net.told(candidate));
+                    self.step(Input::Remote(description)).await;
+                }
                 Err(why) => self.tell(PeerEvent::Rejected(why)).await,
             },
             Request::Candidate(candidate) if candidate.usable() => {
@@ -383,6 +387,7 @@ impl Driver {
                 }
             }),
             Effect::Add(candidate) => {
+                self.shared.net.told(&candidate.candidate);
                 let candidate = RTCIceCandidateInit {
                     candidate: candidate.candidate,
                     sdp_mline_index: Some(candidate.sdp_m_line_index.unwrap_or(0)),

@@ -66,10 +66,26 @@ pub async fn join_all(setup: Setup, joins: u32, programs: &Programs) -> Result<V
     let mut all = Vec::new();
     for number in 0..joins {
         let stats = [0, 1].map(|side| folder.path().join(format!("stats-{number}-{side}.jsonl")));
-        let result = join(&world, setup, programs, &servers, &stats).await;
+        let result = join(&world, setup, programs, &servers, &stats, &[]).await;
         all.push(result.map_err(|error| format!("{error:#}")));
     }
     Ok(all)
+}
+
+/// A join in which every packet is looked at that leaves the host of who was there first, who may go by relays
+/// alone: what came of it, and how many of the packets went anywhere but to the servers.
+///
+/// # Errors
+/// When the call does not come up, or the host cannot be watched.
+pub async fn join_watched(setup: Setup, relay_only: bool, programs: &Programs) -> Result<(Joined, u64)> {
+    let world = World::new(setup)?;
+    world.watch(0)?;
+    let folder = tempfile::tempdir()?;
+    let servers = Servers::start(&world, programs, folder.path()).await?;
+    let stats = [0, 1].map(|side| folder.path().join(format!("stats-{side}.jsonl")));
+    let more: &[&str] = if relay_only { &["--relay-only"] } else { &[] };
+    let joined = join(&world, setup, programs, &servers, &stats, more).await?;
+    Ok((joined, world.strays(0)?))
 }
 
 async fn join(
@@ -78,9 +94,10 @@ async fn join(
     programs: &Programs,
     servers: &Servers,
     stats: &[PathBuf; 2],
+    first_more: &[&str],
 ) -> Result<Joined> {
     let [one, two] = setup.kinds();
-    let mut first = Person::join(world.host(0), one, programs, servers, &stats[0], &[]).await?;
+    let mut first = Person::join(world.host(0), one, programs, servers, &stats[0], first_more).await?;
     let mut second = Person::join(world.host(1), two, programs, servers, &stats[1], &[]).await?;
     let began = Instant::now();
     let connected = second.connected().await.context("who came second")?;

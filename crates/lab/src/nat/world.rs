@@ -172,6 +172,37 @@ impl World {
         self.hosts[side].name()
     }
 
+    /// Counts from now on what a host sends to others than the servers and itself.
+    ///
+    /// # Errors
+    /// What `nft` says.
+    pub fn watch(&self, side: usize) -> Result<(), LinkError> {
+        let rules = format!(
+            "add table inet watch\n\
+             add counter inet watch stray\n\
+             add chain inet watch out {{ type filter hook output priority 0; }}\n\
+             add rule inet watch out oifname \"lo\" accept\n\
+             add rule inet watch out ip daddr {{ {SERVER}, {SECOND} }} accept\n\
+             add rule inet watch out ip6 daddr {{ {SERVER_V6}, {SECOND_V6} }} accept\n\
+             add rule inet watch out icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, \
+             nd-router-solicit, mld2-listener-report }} accept\n\
+             add rule inet watch out counter name stray\n"
+        );
+        nft(&self.hosts[side], &rules)
+    }
+
+    /// How many such packets there were.
+    ///
+    /// # Errors
+    /// What `nft` says.
+    pub fn strays(&self, side: usize) -> Result<u64, LinkError> {
+        let name = self.host(side);
+        let said = ip(&["netns", "exec", name, "nft", "list", "counter", "inet", "watch", "stray"])?;
+        let mut words = said.split_whitespace().skip_while(|word| *word != "packets").skip(1);
+        let packets = words.next().and_then(|number| number.parse().ok());
+        packets.ok_or(LinkError::Tool { command: "nft list counter".into(), said: said.clone() })
+    }
+
     /// The name of the namespace that servers run in.
     pub fn public(&self) -> &str {
         self.public.name()

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use webrtc::peer_connection::RTCIceServer;
 use webrtc::runtime::{
@@ -85,7 +85,17 @@ impl Net {
 
     /// A description of ours goes out: the other side will call us by this name. Before it is told.
     pub(crate) fn expect(&self, ufrag: &str) {
-        self.filter().add_ufrag(ufrag);
+        self.filter().add_ufrag(ufrag, Instant::now());
+    }
+
+    /// The other side told of a candidate (`candidate:…`). Before the stack is told.
+    pub(crate) fn told(&self, candidate: &str) {
+        let mut words = candidate.split_ascii_whitespace().skip(4);
+        let address =
+            words.next().and_then(|ip| ip.parse().ok()).zip(words.next().and_then(|p| p.parse().ok()));
+        if let Some((ip, port)) = address {
+            self.filter().add_told(SocketAddr::new(ip, port));
+        }
     }
 
     /// Packets that were thrown away: of strangers, to where none may go, or beyond what a stream takes.

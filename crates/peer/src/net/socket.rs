@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 use tokio::sync::mpsc;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
@@ -74,12 +75,12 @@ impl Socket {
     /// fewer. How many bytes are left.
     fn sift(&self, batch: &mut [u8], stride: usize, from: SocketAddr) -> usize {
         let (mut kept, mut at, mut strange) = (0, 0, 0);
-        let filter = self.net.filter();
+        let (filter, now) = (self.net.filter(), Instant::now());
         let server = filter.is_server(from);
         while at < batch.len() {
             let end = (at + stride.max(1)).min(batch.len());
             let packet = &batch[at..end];
-            if filter.lets_in(packet, self.local, from) {
+            if filter.lets_in(packet, self.local, from, now) {
                 if server && is_allocation(packet) {
                     self.udp_relays.store(true, Ordering::Relaxed);
                     self.net.relays();
@@ -102,7 +103,9 @@ impl Socket {
             let Some((from, packet)) = ready!(super::lock(&self.inbound).poll_recv(cx)) else {
                 return Poll::Pending;
             };
-            if packet.len() <= buf.len() && self.net.filter().lets_in(&packet, self.local, from) {
+            if packet.len() <= buf.len()
+                && self.net.filter().lets_in(&packet, self.local, from, Instant::now())
+            {
                 if is_allocation(&packet) {
                     self.net.relays();
                 }
