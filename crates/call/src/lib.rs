@@ -5,6 +5,7 @@
 //! (`machine`) and carries out what it asks for through `wiring`, the one place that knows media, peer and
 //! signaling together. [`Command`] goes down, [`Snapshot`] and [`Event`] come up; nobody waits for anybody.
 
+pub mod checkup;
 pub mod command;
 pub mod event;
 pub mod history;

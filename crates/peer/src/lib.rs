@@ -21,6 +21,7 @@ mod error;
 mod gate;
 mod hide;
 mod keyframe;
+mod mapping;
 mod missing;
 mod nack;
 pub mod negotiation;
@@ -41,6 +42,7 @@ pub use config::{ConnectionState, Encoded, IceServer, Kind, PeerConfig, PeerEven
 pub use controller::Estimate;
 pub use description::{Candidate, Description, DescriptionType};
 pub use error::PeerError;
+pub use mapping::{Mapping, mapping};
 pub use receiver::OnRtp;
 pub use sender::SenderSlot;
 pub use source::{Full, Source, SourceWriter, source};

@@ -33,6 +33,9 @@ pub enum Task {
         /// The server to try; else the one remembered, else one inside this program.
         #[arg(long, value_name = "URL", value_parser = crate::place::server)]
         server: Option<String>,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// A live call of two people in this terminal, with synthetic pictures and sound.
     Demo {

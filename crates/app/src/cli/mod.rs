@@ -63,7 +63,9 @@ fn run(cli: Cli) -> Result<()> {
         Some(Task::Join(args)) if args.headless => headless::run(start(&args, &settings)?),
         Some(Task::Join(args)) => shell::run(Some(start(&args, &settings)?), settings, file),
         Some(Task::Devices { json }) => devices::run(json),
-        Some(Task::Doctor { server }) => doctor::run(server.or_else(|| remembered_server(&settings))),
+        Some(Task::Doctor { server, json }) => {
+            doctor::run(server.or_else(|| remembered_server(&settings)), json)
+        }
         Some(Task::Demo { seconds, picture }) => demo::run(seconds, picture.as_deref()),
     }
 }

@@ -8,7 +8,7 @@ mod framing;
 mod servers;
 mod socket;
 mod stream;
-mod stun;
+pub(crate) mod stun;
 
 use crate::{IceServer, PeerConfig};
 use filter::Filter;

@@ -3,18 +3,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-pub(super) const BINDING_REQUEST: u16 = 0x0001;
-pub(super) const BINDING_INDICATION: u16 = 0x0011;
-pub(super) const BINDING_SUCCESS: u16 = 0x0101;
-pub(super) const ALLOCATE_SUCCESS: u16 = 0x0103;
-pub(super) const ALLOCATE_ERROR: u16 = 0x0113;
-pub(super) const SEND_INDICATION: u16 = 0x0016;
-pub(super) const DATA_INDICATION: u16 = 0x0017;
-pub(super) const CHANNEL_BIND_REQUEST: u16 = 0x0009;
+pub(crate) const BINDING_REQUEST: u16 = 0x0001;
+pub(crate) const BINDING_INDICATION: u16 = 0x0011;
+pub(crate) const BINDING_SUCCESS: u16 = 0x0101;
+pub(crate) const ALLOCATE_SUCCESS: u16 = 0x0103;
+pub(crate) const ALLOCATE_ERROR: u16 = 0x0113;
+pub(crate) const SEND_INDICATION: u16 = 0x0016;
+pub(crate) const DATA_INDICATION: u16 = 0x0017;
+pub(crate) const CHANNEL_BIND_REQUEST: u16 = 0x0009;
 
 const USERNAME: u16 = 0x0006;
 const CHANNEL_NUMBER: u16 = 0x000c;
 const XOR_PEER_ADDRESS: u16 = 0x0012;
+const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+const OTHER_ADDRESS: u16 = 0x802c;
 const DATA: u16 = 0x0013;
 const ERROR_CODE: u16 = 0x0009;
 const REALM: u16 = 0x0014;
@@ -24,19 +26,19 @@ const HEADER: usize = 20;
 const COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
 
 /// A transaction's number.
-pub(super) type TransactionId = [u8; 12];
+pub(crate) type TransactionId = [u8; 12];
 
 /// A message, unauthenticated.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message<'a> {
-    pub(super) kind: u16,
-    pub(super) id: TransactionId,
+pub(crate) struct Message<'a> {
+    pub(crate) kind: u16,
+    pub(crate) id: TransactionId,
     attributes: &'a [u8],
 }
 
 impl<'a> Message<'a> {
     /// `None`: this is no STUN message.
-    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read(bytes: &'a [u8]) -> Option<Self> {
         let (header, rest) = bytes.split_at_checked(HEADER)?;
         let kind = u16::from_be_bytes([header[0], header[1]]);
         let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
@@ -47,12 +49,12 @@ impl<'a> Message<'a> {
     }
 
     /// A success or an error, in whatever method.
-    pub(super) fn is_response(&self) -> bool {
+    pub(crate) fn is_response(&self) -> bool {
         self.kind & 0x0100 != 0
     }
 
     /// A request, in whatever method.
-    pub(super) fn is_request(&self) -> bool {
+    pub(crate) fn is_request(&self) -> bool {
         self.kind & 0x0110 == 0
     }
 
@@ -70,13 +72,32 @@ impl<'a> Message<'a> {
     }
 
     /// Whom a connectivity check is for: what is before the colon of its user name.
-    pub(super) fn called(&self) -> Option<&'a [u8]> {
+    pub(crate) fn called(&self) -> Option<&'a [u8]> {
         self.attribute(USERNAME)?.split(|byte| *byte == b':').next()
     }
 
     /// The other end behind a relay.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        let value = self.attribute(XOR_PEER_ADDRESS)?;
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.xored(XOR_PEER_ADDRESS)
+    }
+
+    /// Under what address the server sees us.
+    pub(crate) fn mapped(&self) -> Option<SocketAddr> {
+        self.xored(XOR_MAPPED_ADDRESS)
+    }
+
+    /// The server's second address (RFC 5780), IPv4 alone.
+    pub(crate) fn other(&self) -> Option<SocketAddr> {
+        match *self.attribute(OTHER_ADDRESS)? {
+            [0, 1, high, low, a, b, c, d] => {
+                Some(SocketAddr::from(([a, b, c, d], u16::from_be_bytes([high, low]))))
+            }
+            _ => None,
+        }
+    }
+
+    fn xored(&self, attribute: u16) -> Option<SocketAddr> {
+        let value = self.attribute(attribute)?;
         let (head, address) = value.split_at_checked(4)?;
         let port = u16::from_be_bytes([head[2] ^ COOKIE[0], head[3] ^ COOKIE[1]]);
         let key = COOKIE.iter().chain(&self.id);
@@ -90,19 +111,19 @@ impl<'a> Message<'a> {
     }
 
     /// What is relayed.
-    pub(super) fn data(&self) -> Option<&'a [u8]> {
+    pub(crate) fn data(&self) -> Option<&'a [u8]> {
         self.attribute(DATA)
     }
 
     /// The channel that is bound.
-    pub(super) fn channel(&self) -> Option<u16> {
+    pub(crate) fn channel(&self) -> Option<u16> {
         let value = self.attribute(CHANNEL_NUMBER)?;
         Some(u16::from_be_bytes([*value.first()?, *value.get(1)?]))
     }
 }
 
 /// Number and content of a ChannelData message (RFC 8656, section 12.4).
-pub(super) fn channel_data(bytes: &[u8]) -> Option<(u16, &[u8])> {
+pub(crate) fn channel_data(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let (head, data) = bytes.split_at_checked(4)?;
     let channel = u16::from_be_bytes([head[0], head[1]]);
     let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
@@ -113,13 +134,18 @@ pub(super) fn channel_data(bytes: &[u8]) -> Option<(u16, &[u8])> {
 /// The answer to an Allocate request that will not be made, in a server's place. The stack counts an
 /// allocation as over only when its second request is refused, the one with credentials; so the first is
 /// asked for them (401), and the second told that there is no room (508).
-pub(super) fn refused_allocation(request: &Message<'_>) -> Vec<u8> {
+pub(crate) fn refused_allocation(request: &Message<'_>) -> Vec<u8> {
     let code = |class, number| (ERROR_CODE, vec![0, 0, class, number]);
     let attributes = match request.attribute(USERNAME) {
         Some(_) => vec![code(5, 8)],
         None => vec![code(4, 1), (REALM, b"snug".to_vec()), (NONCE, b"none".to_vec())],
     };
     write(ALLOCATE_ERROR, request.id, &attributes)
+}
+
+/// Asks a server under what address it sees us.
+pub(crate) fn binding_request(id: TransactionId) -> Vec<u8> {
+    write(BINDING_REQUEST, id, &[])
 }
 
 fn write(kind: u16, id: TransactionId, attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
@@ -136,7 +162,7 @@ fn write(kind: u16, id: TransactionId, attributes: &[(u16, Vec<u8>)]) -> Vec<u8>
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -156,6 +182,11 @@ pub(super) mod tests {
     pub(in crate::net) fn bind(channel: u16, peer: SocketAddr) -> Vec<u8> {
         let number = [channel.to_be_bytes().to_vec(), vec![0, 0]].concat();
         message(CHANNEL_BIND_REQUEST, &[(CHANNEL_NUMBER, number), (XOR_PEER_ADDRESS, xored(peer))])
+    }
+
+    pub(crate) fn seen(id: TransactionId, address: SocketAddr) -> Vec<u8> {
+        // IPv4 is masked by the cookie alone, whatever the transaction.
+        write(BINDING_SUCCESS, id, &[(XOR_MAPPED_ADDRESS, xored(address))])
     }
 
     fn xored(address: SocketAddr) -> Vec<u8> {
