@@ -14,6 +14,9 @@ pub struct Stats {
     pub local_candidate_type: Option<String>,
     /// Their end of the path.
     pub remote_candidate_type: Option<String>,
+    /// The address of ours that the path stands on, where it is known; not told to anybody.
+    #[serde(skip)]
+    pub local_address: Option<std::net::IpAddr>,
     /// Bits a second that the path to them is thought to carry; none without an estimate.
     pub available_outgoing_bitrate: Option<f64>,
     /// Bytes that came from them in all, with headers and RTCP: what tells a silent room from a dead path.

@@ -42,6 +42,8 @@ pub struct TransportStats {
     pub local_candidate_type: Option<String>,
     /// `host`, `srflx`, `prflx` or `relay`.
     pub remote_candidate_type: Option<String>,
+    /// The address of ours that the selected pair stands on; behind a relay, none is told.
+    pub local_address: Option<std::net::IpAddr>,
     /// `direct` or `relayed`: whether a TURN server carries the media.
     pub path: Option<String>,
     /// With headers.
@@ -193,6 +195,12 @@ impl TransportStats {
             }
             _ => None,
         });
+        self.local_address = match report.get(&format!("RTCLocalIceCandidate_{}", pair.local_candidate_id)) {
+            Some(RTCStatsReportEntry::LocalCandidate(c)) if c.candidate_type == RTCIceCandidateType::Host => {
+                c.address.as_deref().and_then(|address| address.parse().ok())
+            }
+            _ => None,
+        };
         // A check may come before the candidate that it comes from: its sender then counts as unknown (peer
         // reflexive), though it was the relay, if the other side told of nothing but relays.
         let unknown_is_relay = types[1].is_none() && only_relays(report);

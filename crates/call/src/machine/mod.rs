@@ -27,6 +27,7 @@ use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
 use signaling::{Candidate, ClientMessage, Description, IceServer, ParticipantId, ServerMessage, Welcome};
 use sound::Hearing;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use watch::Watch;
 
@@ -82,7 +83,12 @@ pub(crate) enum Input {
     /// How far a test of speaker or microphone is.
     Rehearsal(Rehearsal),
     /// This computer has other addresses than before; none of those when `all_gone`.
-    AddressesChanged { all_gone: bool },
+    AddressesChanged {
+        /// Those that we have no more.
+        gone: Vec<IpAddr>,
+        /// None is left of those that were.
+        all_gone: bool,
+    },
     /// Time passed.
     Tick,
 }
@@ -316,7 +322,7 @@ impl Machine {
             Input::DisplayFailed { why } => self.problem(About::Display, why, false),
             Input::Devices(devices) => self.snapshot.devices = devices,
             Input::Stats(all) => self.on_stats(all, now),
-            Input::AddressesChanged { all_gone } => self.on_addresses_changed(all_gone, now),
+            Input::AddressesChanged { gone, all_gone } => self.on_addresses_changed(&gone, all_gone, now),
             Input::MicLevel(level) => self.snapshot.me.sound.level = level,
             Input::Speaking(key, on) => self.on_speaking(key, on),
             Input::OwnVoice(on) => self.on_own_voice(on, now),

@@ -48,6 +48,7 @@ impl Meter {
             }),
             local_candidate_type: peer.transport.local_candidate_type.clone(),
             remote_candidate_type: peer.transport.remote_candidate_type.clone(),
+            local_address: peer.transport.local_address,
             available_outgoing_bitrate: peer.transport.available_outgoing_bitrate,
             bytes_received: peer.transport.bytes_received,
             lip_skew: video_in.skew_ms.map(|ms| ms / 1000.0),

@@ -37,24 +37,25 @@ pub(super) fn provider() -> String {
 }
 
 /// The rules of a router with two hosts in networks of their own that may not reach each other; with
-/// `hairpin` they may by way of their public address.
-pub(super) fn isolating(hosts: [Ipv4Addr; 2], hairpin: bool) -> String {
+/// `hairpin` they may by way of its public address, which then is `WAN` in the rules.
+pub(super) fn isolating(hairpin: bool) -> String {
     let mut all = masquerade("");
     let between = "iifname { \"lan\", \"lan2\" } oifname { \"lan\", \"lan2\" }";
     if hairpin {
-        let [one, two] = hosts;
-        // Each host has its half of the ports, so that what comes back is whose it is; and a packet to the
-        // public address comes from the public address.
-        for (host, ports) in [(one, "20000-29999"), (two, "30000-39999")] {
-            all.push(format!("add rule FAMILY nat pre ip daddr WAN udp dport {ports} dnat to {host}"));
-            all.push(format!(
-                "insert rule FAMILY nat post ip saddr {host} meta l4proto udp snat to WAN:{ports} persistent"
-            ));
-        }
-        all.push(format!("add rule FAMILY nat forward {between} ct status != dnat drop"));
-    } else {
-        all.push(format!("add rule FAMILY nat forward {between} drop"));
+        // Whose a port is that was used towards the outside; it is kept, as two hosts seldom take the same.
+        let map =
+            "type inet_service : ipv4_addr . inet_service; flags dynamic,timeout; timeout 120s; size 4096;";
+        all.insert(0, format!("add map FAMILY nat owners {{ {map} }}"));
+        let learn = "oifname \"wan\" meta l4proto udp update @owners { udp sport : ip saddr . udp sport }";
+        all.push(format!("add rule FAMILY nat forward {learn}"));
+        all.push(
+            "add rule FAMILY nat pre ip daddr WAN meta l4proto udp dnat to udp dport map @owners".into(),
+        );
+        // What goes to the public address comes from the public address.
+        all.push(format!("add rule FAMILY nat post {between} ct status dnat snat to WAN"));
+        all.push(format!("add rule FAMILY nat forward {between} ct status dnat accept"));
     }
+    all.push(format!("add rule FAMILY nat forward {between} drop"));
     table("ip", &all)
 }
 

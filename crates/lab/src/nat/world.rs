@@ -318,8 +318,8 @@ impl Maker {
             self.cable([(host, "eth0", &addresses[0]), (&router, device, &addresses[1])])?;
             default_route(host, &side.lan_router().to_string())?;
         }
-        let [one, two] = SIDES;
-        let rules = rules::isolating([one.lan_host(), two.lan_host()], hairpin);
+        let [one, _] = SIDES;
+        let rules = rules::isolating(hairpin);
         nft(&router, &rules.replace("WAN", &one.public().to_string()))?;
         routers.push(router);
         Ok(hosts)
