@@ -51,7 +51,8 @@ export class Peer {
     this.#send = send;
     this.#changed = changed;
     this.#fresh = fresh;
-    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    const iceTransportPolicy = relayOnly() ? 'relay' : 'all';
+    this.pc = new RTCPeerConnection({ iceServers, iceTransportPolicy, bundlePolicy: 'max-bundle' });
     this.pc.onnegotiationneeded = () => this.#offer();
     this.pc.onicecandidate = ({ candidate }) => this.#tell(candidate);
     this.pc.onconnectionstatechange = () => this.#moved();
@@ -244,4 +245,9 @@ export class Peer {
     this.state = 'failed';
     this.#changed();
   }
+}
+
+/** The page was opened with ?relay=1: the others are to learn no address of ours. */
+function relayOnly() {
+  return new URLSearchParams(location.search).get('relay') === '1';
 }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub speaker: SpeakerUse,
     /// Sound beside the devices.
     pub sound: SoundSettings,
+    /// Go by relays alone, so that the others do not learn our address.
+    pub relay_only: bool,
     /// The window's inner size, in points.
     pub window: Option<(f32, f32)>,
 }
@@ -180,6 +182,7 @@ mod tests {
                 chimes: false,
                 volumes: BTreeMap::from([("Ben ❤".to_owned(), 0.5)]),
             },
+            relay_only: true,
             window: Some((1280.0, 720.0)),
         };
         file.save(&settings).unwrap();

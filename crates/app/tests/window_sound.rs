@@ -193,6 +193,16 @@ fn chimes_can_be_had_or_not() {
 }
 
 #[test]
+fn one_may_go_by_relays_alone_and_is_told_what_that_means() {
+    let mut window = window(lobby());
+    reach(&mut window, "Privacy");
+    assert_eq!(reach(&mut window, "Relay only"), [Command::RelayOnly { on: true }]);
+    window.state_mut().snapshot.me.relay_only = true;
+    window.run();
+    assert_eq!(reach(&mut window, "Relay only"), [Command::RelayOnly { on: false }]);
+}
+
+#[test]
 fn a_silent_microphone_is_told_before_the_call_and_in_it_and_the_word_goes_by_itself() {
     for in_call in [false, true] {
         let snapshot = if in_call { room(vec![participant("b", "Ben")]) } else { lobby() };

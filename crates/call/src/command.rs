@@ -110,6 +110,11 @@ pub enum Command {
         /// Who.
         id: ParticipantId,
     },
+    /// Go by relays alone with whoever is met from now on (`true`), so that they do not learn our address.
+    RelayOnly {
+        /// Whether to.
+        on: bool,
+    },
     /// Look for new network paths with everybody (ICE restart).
     RestartIce,
     /// Take a problem off the snapshot: the user has read it.
@@ -161,6 +166,7 @@ mod tests {
                 password: Password::default()
             }
         );
+        assert_eq!(parse(r#"{"cmd":"relay_only","on":true}"#), Command::RelayOnly { on: true });
         assert_eq!(parse(r#"{"cmd":"speaker_test"}"#), Command::SpeakerTest);
         assert_eq!(parse(r#"{"cmd":"echo_test"}"#), Command::EchoTest);
         assert_eq!(parse(r#"{"cmd":"stop_test"}"#), Command::StopTest);

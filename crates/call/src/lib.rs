@@ -5,6 +5,7 @@
 //! (`machine`) and carries out what it asks for through `wiring`, the one place that knows media, peer and
 //! signaling together. [`Command`] goes down, [`Snapshot`] and [`Event`] come up; nobody waits for anybody.
 
+pub mod checkup;
 pub mod command;
 pub mod event;
 pub mod history;
@@ -52,6 +53,8 @@ pub struct Config {
     pub volumes: BTreeMap<String, f32>,
     /// What is done to our voice at the start.
     pub processing: media::audio::Processing,
+    /// Go by relays alone, so that the others do not learn our address.
+    pub relay_only: bool,
     /// Where the others' pictures go.
     pub display: Display,
     /// How often statistics are taken.
@@ -71,6 +74,7 @@ impl Default for Config {
             chimes: false,
             volumes: BTreeMap::new(),
             processing: media::audio::Processing::default(),
+            relay_only: false,
             display: Display::default(),
             stats_every: Duration::from_secs(1),
         }

@@ -16,7 +16,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How often the system is asked for its devices while a window shows them.
 const DEVICES: Duration = Duration::from_secs(4);
 /// How often the system is asked for its addresses.
-const ADDRESSES: Duration = Duration::from_secs(1);
+const ADDRESSES: Duration = Duration::from_millis(250);
 /// A level that differs less than this is not worth drawing again.
 const LEVEL_STEP: f32 = 0.01;
 
@@ -45,6 +45,7 @@ pub(crate) fn first_snapshot(config: &Config) -> Snapshot {
             mic: config.mic.clone(),
             speaker: config.speaker.clone(),
             sound: sound(config),
+            relay_only: config.relay_only,
             ..Me::default()
         },
         ..Snapshot::default()
@@ -98,8 +99,9 @@ pub(crate) async fn run(config: Config, doors: Doors) {
                 }
                 tracing::info!(?now, "the addresses of this computer changed");
                 let all_gone = !addresses.is_empty() && addresses.is_disjoint(&now);
+                let gone = addresses.difference(&now).copied().collect();
                 addresses = now;
-                Input::AddressesChanged { all_gone }
+                Input::AddressesChanged { gone, all_gone }
             }
             _ = devices.tick(), if runner.window => {
                 list_devices(inputs.clone());

@@ -158,6 +158,8 @@ pub struct Me {
     pub speaker: SpeakerUse,
     /// Our voice, and what is done with sound on our side.
     pub sound: Sound,
+    /// Who is met from now on is met by relays alone.
+    pub relay_only: bool,
     /// What limits our picture to everybody; what limits it to some alone is told with them.
     pub limit: Option<Reason>,
     /// The self-view. The window takes frames from it.

@@ -10,6 +10,13 @@ pub struct Stats {
     pub current_round_trip_time: Option<f64>,
     /// Whether packets go straight or through a relay; none before a path is chosen.
     pub path: Option<Path>,
+    /// Our end of the path: `host`, `srflx`, `prflx` or `relay`.
+    pub local_candidate_type: Option<String>,
+    /// Their end of the path.
+    pub remote_candidate_type: Option<String>,
+    /// The address of ours that the path stands on, where it is known; not told to anybody.
+    #[serde(skip)]
+    pub local_address: Option<std::net::IpAddr>,
     /// Bits a second that the path to them is thought to carry; none without an estimate.
     pub available_outgoing_bitrate: Option<f64>,
     /// Bytes that came from them in all, with headers and RTCP: what tells a silent room from a dead path.

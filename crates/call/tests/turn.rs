@@ -18,6 +18,7 @@ async fn welcomed(server: &server::Running) -> Vec<IceServer> {
         server: signaling::Server::parse(&server.url()).unwrap(),
         room: RoomName::parse("tea").unwrap(),
         name: Name::parse("Ann").unwrap(),
+        password: signaling::Password::default(),
         audio: true,
         video: true,
     };

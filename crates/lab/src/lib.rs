@@ -9,6 +9,7 @@
 //!   good network; over [`speech`], [`delay`] and [`procs`] (Linux).
 //! - [`signal_load`]: what the server's rooms cost (Linux).
 //! - [`turn_load`]: what relaying costs, Snug's server beside coturn.
+//! - [`nat`]: calls through NATs of every kind (Linux).
 //! - [`sound`]: what is left of echo and noise, and of the voice, in a made room.
 //!
 //! Threads: "link" carries packets and "browser stderr" keeps what a browser complains of; the handle of
@@ -23,6 +24,8 @@ mod ends;
 #[cfg(target_os = "linux")]
 pub mod link;
 pub mod mark;
+#[cfg(target_os = "linux")]
+pub mod nat;
 #[cfg(target_os = "linux")]
 mod pesq;
 pub mod probe;

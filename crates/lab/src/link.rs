@@ -8,7 +8,7 @@
 
 mod driver;
 pub mod model;
-mod netns;
+pub(crate) mod netns;
 mod sys;
 
 use driver::Driver;

@@ -4,6 +4,9 @@
 #[path = "main/bench.rs"]
 mod bench;
 #[cfg(target_os = "linux")]
+#[path = "main/nat.rs"]
+mod nat;
+#[cfg(target_os = "linux")]
 #[path = "main/quick.rs"]
 mod quick;
 #[cfg(target_os = "linux")]
@@ -70,6 +73,9 @@ enum What {
     /// The call-quality bench: Snug and Chromium over bad networks: tables, JSON and plots. Needs root.
     #[cfg(target_os = "linux")]
     Bench(bench::Args),
+    /// Calls through NATs of every kind, each pair several times: one table, in Markdown. Needs root.
+    #[cfg(target_os = "linux")]
+    Nat(nat::Args),
     /// What is left of echo and noise, and of the voice, in a made room: tables, in Markdown.
     #[cfg(target_os = "linux")]
     Sound(sound::Args),
@@ -127,6 +133,8 @@ fn main() -> Result<()> {
         What::Quick(args) => quick::main(&args),
         #[cfg(target_os = "linux")]
         What::Bench(args) => bench::main(&args),
+        #[cfg(target_os = "linux")]
+        What::Nat(args) => nat::main(&args),
         #[cfg(target_os = "linux")]
         What::Sound(args) => sound::main(&args),
         #[cfg(target_os = "linux")]

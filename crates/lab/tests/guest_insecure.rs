@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use lab::browser::{Browser, Options};
+use server::door::PlainHttp;
 use server::{Config, Server};
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -19,7 +20,9 @@ fn own_address() -> IpAddr {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_plain_http_from_elsewhere_it_says_why_there_is_no_camera() {
-    let config = Config { listen: (own_address(), 0).into(), ..Config::default() };
+    let mut config = Config { listen: SocketAddr::new(own_address(), 0).into(), ..Config::default() };
+    // That address may be a public one.
+    config.door.plain_http = PlainHttp::Anybody;
     let server = Server::bind(config).await.unwrap();
     let browser = Browser::launch(&Options::default()).await.unwrap();
     let page = browser.page().await.unwrap();

@@ -37,11 +37,12 @@ impl fmt::Display for Kind {
 
 /// A STUN or TURN server (W3C `RTCIceServer`).
 ///
-/// `stun:` and `turn:` over UDP are used; addresses that are malformed, or want TCP or TLS, are left out
-/// with a warning in the log.
+/// `stun:`, `turn:` over UDP and TCP, and `turns:` (TLS) are used; addresses that are malformed or want
+/// DTLS are left out with a warning in the log. Over TCP and TLS a server is asked where none relays over
+/// UDP within 0.3 s.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IceServer {
-    /// `stun:host:port`, `turn:host:port?transport=udp`.
+    /// `stun:host:port`, `turn:host:port?transport=udp`, `turn:host:port?transport=tcp`, `turns:host:port`.
     pub urls: Vec<String>,
     /// For TURN.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -58,8 +59,10 @@ pub struct PeerConfig {
     pub ice_servers: Vec<IceServer>,
     /// When both sides offer at once, whether ours gives way. Must differ on the two sides.
     pub polite: bool,
-    /// Use TURN and nothing else.
+    /// Use TURN and nothing else: no description, candidate or packet tells the other side our address.
     pub relay_only: bool,
+    /// Certificates (DER) of authorities that `turns:` servers may have beside those of the web.
+    pub certificates: Vec<Vec<u8>>,
 }
 
 /// W3C `RTCPeerConnectionState`.

@@ -6,10 +6,12 @@
 use crate::description::{Candidate, Description, DescriptionType};
 use crate::engine::{self, Wires};
 use crate::negotiation::{Effect, Input, Negotiation};
+use crate::net::Net;
 use crate::receiver::{OnRtp, Receiver};
 use crate::sender::{Pump, Slot};
+use crate::stats::TransportStats;
 use crate::throttle::Throttle;
-use crate::{ConnectionState, Kind, PeerConfig, PeerEvent};
+use crate::{ConnectionState, IceServer, Kind, PeerConfig, PeerEvent, hide};
 use async_trait::async_trait;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodecParameters};
@@ -21,7 +23,7 @@ use webrtc::error::Error;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, RTCSessionDescription,
+    RTCPeerConnectionState, RTCSessionDescription, StatsSelector,
 };
 use webrtc::rtp_transceiver::RtpSender;
 
@@ -39,6 +41,7 @@ pub(crate) enum Request {
     Description(Description),
     Candidate(Candidate),
     RepeatOffer,
+    Servers(Vec<IceServer>),
     Keyframe,
 }
 
@@ -54,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) audio: Arc<Slot>,
     pub(crate) video: Arc<Slot>,
     pub(crate) wires: Wires,
+    pub(crate) net: Net,
     pub(crate) connection: OnceLock<Arc<dyn PeerConnection>>,
     pub(crate) state: watch::Receiver<ConnectionState>,
 }
@@ -162,8 +166,8 @@ pub(crate) async fn run(start: Start) {
 async fn drive(start: Start) -> Result<(), Error> {
     let Start { config, shared, requests, events, on_rtp, state, .. } = start;
     let (happenings, wire) = mpsc::channel(WIRE);
-    let handler = Arc::new(Handler { happenings, state });
-    let connection = engine::build(&config, &shared.wires, handler).await?;
+    let handler = Arc::new(Handler { happenings, state: state.clone() });
+    let connection = engine::build(&config, &shared.net, &shared.wires, handler).await?;
     let audio_sender = connection.add_track(shared.audio.track()).await?;
     let video_sender = connection.add_track(shared.video.track()).await?;
     // Set once: this is the only task that does, and it runs once.
@@ -174,6 +178,9 @@ async fn drive(start: Start) -> Result<(), Error> {
         senders: [audio_sender, video_sender],
         asking: Throttle::new(KEYFRAME_EVERY),
         asked: Throttle::new(KEYFRAME_EVERY),
+        relay_only: config.relay_only,
+        servers: None,
+        told: state,
         shared,
         connection,
         events,
@@ -196,12 +203,18 @@ struct Driver {
     asking: Throttle,
     /// Keyframes that we are asked for.
     asked: Throttle,
+    relay_only: bool,
+    /// For the next restart.
+    servers: Option<Vec<IceServer>>,
+    /// The state as it is told, for what the stack does not notice.
+    told: watch::Sender<ConnectionState>,
 }
 
 impl Driver {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>, mut wire: mpsc::Receiver<Happening>) {
         let keyframe = self.shared.wires.keyframe.clone();
         let mut state = self.shared.state.clone();
+        let lost = self.shared.net.lost();
         loop {
             let due = [self.asking.deadline(), self.asked.deadline()].into_iter().flatten().min();
             tokio::select! {
@@ -222,6 +235,7 @@ impl Driver {
                         self.tell(PeerEvent::KeyframeRequested).await;
                     }
                 }
+                () = lost.notified() => self.relay_lost().await,
                 () = at(due) => self.timers().await,
             }
         }
@@ -252,6 +266,16 @@ impl Driver {
         self.tell(PeerEvent::State(state)).await;
     }
 
+    /// The stream to a relay broke, and the allocation went with it: the stack would wait for answers.
+    async fn relay_lost(&self) {
+        let mut transport = TransportStats::default();
+        transport.read(&self.connection.get_stats(Instant::now(), StatsSelector::None).await);
+        if transport.local_candidate_type.as_deref() == Some("relay") {
+            tracing::info!("the connection to the relay in use broke");
+            self.told.send_replace(ConnectionState::Failed);
+        }
+    }
+
     async fn request(&mut self, request: Request) {
         match request {
             Request::Negotiate { restart } => {
@@ -262,13 +286,18 @@ impl Driver {
                 self.step(Input::Wanted { restart }).await;
             }
             Request::Description(description) => match readable(&description) {
-                Ok(()) => self.step(Input::Remote(description)).await,
+                Ok(()) => {
+                    let lines = description.sdp.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+                    lines.for_each(|candidate| self.shared.net.told(candidate));
+                    self.step(Input::Remote(description)).await;
+                }
                 Err(why) => self.tell(PeerEvent::Rejected(why)).await,
             },
             Request::Candidate(candidate) if candidate.usable() => {
                 self.step(Input::Candidate(candidate)).await;
             }
             Request::RepeatOffer => self.repeat_offer().await,
+            Request::Servers(servers) => self.servers = Some(servers),
             // The end of candidates, or one that we do not use.
             Request::Candidate(_) => {}
             Request::Keyframe => {
@@ -296,7 +325,10 @@ impl Driver {
                     sdp_m_line_index: Some(0),
                     username_fragment: ufrag,
                 };
-                self.tell(PeerEvent::Candidate(Some(candidate))).await;
+                let candidate = if self.relay_only { hide::candidate(&candidate) } else { Some(candidate) };
+                if let Some(candidate) = candidate {
+                    self.tell(PeerEvent::Candidate(Some(candidate))).await;
+                }
             }
             Happening::Gathered => self.tell(PeerEvent::Candidate(None)).await,
             Happening::Track(track) => {
@@ -355,6 +387,7 @@ impl Driver {
                 }
             }),
             Effect::Add(candidate) => {
+                self.shared.net.told(&candidate.candidate);
                 let candidate = RTCIceCandidateInit {
                     candidate: candidate.candidate,
                     sdp_mline_index: Some(candidate.sdp_m_line_index.unwrap_or(0)),
@@ -385,6 +418,7 @@ impl Driver {
 
     async fn offer(&mut self, restart: bool) -> Result<(), Error> {
         if restart {
+            self.use_servers().await;
             self.connection.restart_ice().await?;
         }
         let offer = self.connection.create_offer(None).await?;
@@ -392,7 +426,22 @@ impl Driver {
         self.send_local(DescriptionType::Offer).await
     }
 
+    /// Not before a restart, which makes sockets anew: with the old ones the stack would give up relays that
+    /// are in use.
+    async fn use_servers(&mut self) {
+        let Some(servers) = self.servers.take() else { return };
+        let configuration = engine::configuration(&self.shared.net, &servers, self.relay_only);
+        if let Err(error) = self.connection.set_configuration(configuration).await {
+            tracing::warn!(%error, "the new STUN and TURN servers are not used");
+        }
+    }
+
     async fn accept(&mut self, offer: Description) -> Result<(), Error> {
+        let before = self.connection.remote_description().await;
+        let before = before.map(|description| Description::offer(description.sdp));
+        if before.is_some_and(|before| before.ufrag() != offer.ufrag()) {
+            self.use_servers().await;
+        }
         self.connection.set_remote_description(RTCSessionDescription::offer(offer.sdp)?).await?;
         let answer = self.connection.create_answer(None).await?;
         self.connection.set_local_description(answer).await?;
@@ -410,7 +459,13 @@ impl Driver {
     async fn send_local(&mut self, kind: DescriptionType) -> Result<(), Error> {
         let local = self.connection.local_description().await;
         let local = local.ok_or_else(|| Error::Other("the description was not kept".into()))?;
-        self.tell(PeerEvent::Description(Description { kind, sdp: local.sdp })).await;
+        let sdp = if self.relay_only { hide::description(&local.sdp) } else { local.sdp };
+        let description = Description { kind, sdp };
+        // The other side may check a path as soon as it has this.
+        if let Some(ufrag) = description.ufrag() {
+            self.shared.net.expect(ufrag);
+        }
+        self.tell(PeerEvent::Description(description)).await;
         Ok(())
     }
 

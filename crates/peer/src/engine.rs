@@ -6,6 +6,7 @@ use crate::controller::{Controller, Estimate};
 use crate::gate::{Door, GATE_SLOT, Gate};
 use crate::keyframe::KeyframeWanted;
 use crate::nack::NackGenerator;
+use crate::net::Net;
 use crate::pacer::{PaceControl, Pacer};
 use crate::tap::{Counts, TAP_SLOT, Tap};
 use crate::{IceServer, PeerConfig};
@@ -22,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use webrtc::error::Result;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceServer,
-    RTCIceTransportPolicy, SettingEngine, SettingEngineBuilder,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfiguration,
+    RTCConfigurationBuilder, RTCIceTransportPolicy, SettingEngine, SettingEngineBuilder,
 };
 
 const VP8_PAYLOAD_TYPE: u8 = 96;
@@ -137,93 +138,51 @@ fn settings(relay_only: bool, mdns: MulticastDnsMode) -> SettingEngine {
 /// Builds the connection with our two transceivers' worth of settings, but no track yet.
 pub(crate) async fn build(
     config: &PeerConfig,
+    net: &Net,
     wires: &Wires,
     handler: Arc<dyn PeerConnectionEventHandler>,
 ) -> Result<Arc<dyn PeerConnection>> {
-    match build_with(config, wires, handler.clone(), MulticastDnsMode::QueryOnly).await {
+    if config.relay_only {
+        // A question on our own network would tell whoever is on it, too, where we are.
+        return build_with(config, net, wires, handler, MulticastDnsMode::Disabled).await;
+    }
+    match build_with(config, net, wires, handler.clone(), MulticastDnsMode::QueryOnly).await {
         Ok(connection) => Ok(connection),
         // Where there is only the loopback, multicast cannot be joined.
         Err(error) => {
             tracing::debug!(%error, "no multicast DNS: .local candidates will not be resolved");
-            build_with(config, wires, handler, MulticastDnsMode::Disabled).await
+            build_with(config, net, wires, handler, MulticastDnsMode::Disabled).await
         }
     }
 }
 
 async fn build_with(
     config: &PeerConfig,
+    net: &Net,
     wires: &Wires,
     handler: Arc<dyn PeerConnectionEventHandler>,
     mdns: MulticastDnsMode,
 ) -> Result<Arc<dyn PeerConnection>> {
     let (engine, registry) = media(wires)?;
-    let mut configuration =
-        RTCConfigurationBuilder::default().with_ice_servers(usable_servers(&config.ice_servers));
-    if config.relay_only {
-        configuration = configuration.with_ice_transport_policy(RTCIceTransportPolicy::Relay);
-    }
     let connection = PeerConnectionBuilder::new()
-        .with_configuration(configuration.build())
+        .with_configuration(configuration(net, &config.ice_servers, config.relay_only))
         .with_media_engine(engine)
         .with_interceptor_registry(registry)
         .with_setting_engine(settings(config.relay_only, mdns))
         .with_handler(handler)
+        .with_runtime(Arc::new(net.clone()))
         .with_udp_addrs(vec![LocalAddresses])
         .build()
         .await?;
     Ok(Arc::new(connection))
 }
 
-/// Leaves out what the stack would refuse: one bad address must not cost the whole connection.
-fn usable_servers(servers: &[IceServer]) -> Vec<RTCIceServer> {
-    let usable = |server: &IceServer, url: &str| {
-        let lower = url.to_ascii_lowercase();
-        let turn = lower.starts_with("turn:");
-        let known = turn || lower.starts_with("stun:");
-        let credentials = !turn || !(server.username.is_empty() || server.credential.is_empty());
-        let parses = rtc::ice::url::Url::parse_url(url).is_ok();
-        let udp = !lower.contains("transport=") || lower.contains("transport=udp");
-        let fits = known && credentials && parses && udp;
-        if !fits {
-            tracing::warn!(
-                url,
-                "this STUN or TURN address is not used: only UDP works, TURN needs credentials"
-            );
-        }
-        fits
-    };
-    servers
-        .iter()
-        .map(|server| RTCIceServer {
-            urls: server.urls.iter().filter(|url| usable(server, url)).cloned().collect(),
-            username: server.username.clone(),
-            credential: server.credential.clone(),
-        })
-        .filter(|server| !server.urls.is_empty())
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_that_cannot_work_are_left_out() {
-        let server = |url: &str, username: &str| IceServer {
-            urls: vec![url.into()],
-            username: username.into(),
-            credential: username.into(),
-        };
-        let servers = [
-            server("stun:192.0.2.1:3478", ""),
-            server("turn:192.0.2.1:3478?transport=udp", "u"),
-            server("turn:192.0.2.1:3478?transport=tcp", "u"),
-            server("turns:192.0.2.1:5349", "u"),
-            server("turn:192.0.2.1:3478", ""),
-            server("http://192.0.2.1", "u"),
-            server("", ""),
-        ];
-        let left: Vec<String> = usable_servers(&servers).into_iter().flat_map(|server| server.urls).collect();
-        assert_eq!(left, ["stun:192.0.2.1:3478", "turn:192.0.2.1:3478?transport=udp"]);
+/// What may be changed while the connection lives: its servers.
+pub(crate) fn configuration(net: &Net, servers: &[IceServer], relay_only: bool) -> RTCConfiguration {
+    let configuration = RTCConfigurationBuilder::default().with_ice_servers(net.for_stack(servers));
+    if relay_only {
+        configuration.with_ice_transport_policy(RTCIceTransportPolicy::Relay).build()
+    } else {
+        configuration.build()
     }
 }

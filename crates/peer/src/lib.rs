@@ -19,10 +19,13 @@ pub mod description;
 mod engine;
 mod error;
 mod gate;
+mod hide;
 mod keyframe;
+mod mapping;
 mod missing;
 mod nack;
 pub mod negotiation;
+mod net;
 mod pacer;
 mod pacing;
 mod packetizer;
@@ -39,6 +42,7 @@ pub use config::{ConnectionState, Encoded, IceServer, Kind, PeerConfig, PeerEven
 pub use controller::Estimate;
 pub use description::{Candidate, Description, DescriptionType};
 pub use error::PeerError;
+pub use mapping::{Mapping, mapping};
 pub use receiver::OnRtp;
 pub use sender::SenderSlot;
 pub use source::{Full, Source, SourceWriter, source};
@@ -46,6 +50,7 @@ pub use stats::Stats;
 
 use connection::{MAILBOX, Request, Shared, Start};
 use engine::Wires;
+use net::Net;
 use sender::Slot;
 use stats::{KindStats, SlotState, TransportStats};
 use std::sync::{Arc, OnceLock};
@@ -113,11 +118,13 @@ impl Peer {
         // overflow: the request is refused with `PeerError::Busy`.
         let (requests, mailbox) = mpsc::channel(MAILBOX);
         let (closing, closed) = watch::channel(false);
+        let net = Net::new(&config);
         let (state_sender, state) = watch::channel(ConnectionState::New);
         let shared = Arc::new(Shared {
             audio: audio.clone(),
             video: video.clone(),
             wires,
+            net,
             connection: OnceLock::new(),
             state,
         });
@@ -152,6 +159,12 @@ impl Peer {
     /// has now. Media goes on over the old path until a new one works, where the old one still does.
     pub fn restart_ice(&self) -> Result<(), PeerError> {
         self.ask(Request::Negotiate { restart: true })
+    }
+
+    /// Other servers, or new credentials for the same: for the next ICE restart, by whichever side. What is
+    /// in use stays as it is.
+    pub fn set_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), PeerError> {
+        self.ask(Request::Servers(servers))
     }
 
     /// An offer or answer came. One that cannot be used comes back as [`PeerEvent::Rejected`], and the
@@ -206,6 +219,7 @@ impl Peer {
         }
         let wires = &self.shared.wires;
         let estimate = *wires.estimate.borrow();
+        transport.packets_discarded = self.shared.net.dropped();
         transport.available_outgoing_bitrate = estimate.measured.then_some(estimate.bitrate);
         let slot = |door: &gate::Door, paced: u64| SlotState {
             active: door.is_open(),

@@ -42,6 +42,8 @@ pub struct TransportStats {
     pub local_candidate_type: Option<String>,
     /// `host`, `srflx`, `prflx` or `relay`.
     pub remote_candidate_type: Option<String>,
+    /// The address of ours that the selected pair stands on; behind a relay, none is told.
+    pub local_address: Option<std::net::IpAddr>,
     /// `direct` or `relayed`: whether a TURN server carries the media.
     pub path: Option<String>,
     /// With headers.
@@ -50,6 +52,8 @@ pub struct TransportStats {
     pub bytes_received: u64,
     /// What the path is thought to carry, in bits a second; `None` without an estimate.
     pub available_outgoing_bitrate: Option<f64>,
+    /// Packets thrown away at our sockets: strangers', and ours to where none may go. Not W3C's.
+    pub packets_discarded: u64,
 }
 
 /// W3C `RTCOutboundRtpStreamStats`.
@@ -191,6 +195,12 @@ impl TransportStats {
             }
             _ => None,
         });
+        self.local_address = match report.get(&format!("RTCLocalIceCandidate_{}", pair.local_candidate_id)) {
+            Some(RTCStatsReportEntry::LocalCandidate(c)) if c.candidate_type == RTCIceCandidateType::Host => {
+                c.address.as_deref().and_then(|address| address.parse().ok())
+            }
+            _ => None,
+        };
         // A check may come before the candidate that it comes from: its sender then counts as unknown (peer
         // reflexive), though it was the relay, if the other side told of nothing but relays.
         let unknown_is_relay = types[1].is_none() && only_relays(report);
@@ -198,7 +208,8 @@ impl TransportStats {
         self.path = Some(if relayed { "relayed" } else { "direct" }.into());
         let [local, remote] = types.map(|kind| kind.map(|kind| kind.to_string()));
         self.local_candidate_type = local;
-        self.remote_candidate_type = remote;
+        // One that came unheralded has no entry.
+        self.remote_candidate_type = remote.or_else(|| Some("prflx".into()));
     }
 }
 

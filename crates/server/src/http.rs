@@ -99,7 +99,7 @@ fn without_port(host: &str) -> Option<Box<str>> {
     let authority: Authority = host.parse().ok()?;
     let host = authority.host();
     let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    Some(ipv6.unwrap_or(host).into()).filter(|host: &Box<str>| !host.is_empty())
+    Some(ipv6.unwrap_or(host)).filter(|host| !host.is_empty()).map(Into::into)
 }
 
 /// Whom the limits count it to.

@@ -3,13 +3,13 @@
 use crate::Server;
 use crate::message::MAX_SERVER_MESSAGE;
 use crate::session::Trouble;
+use crate::trust::tls_config;
 use std::io;
-use std::sync::Once;
 use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 pub(crate) type WebSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -22,15 +22,16 @@ pub(crate) async fn open(server: Server) -> Result<WebSocket, Trouble> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
-    if server.is_secure() {
-        choose_tls();
-    }
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .write_buffer_size(16 * 1024)
         .max_message_size(Some(MAX_SERVER_MESSAGE))
         .max_frame_size(Some(MAX_SERVER_MESSAGE));
-    match client_async_tls_with_config(server.ws_url(), stream, Some(config), None).await {
+    let tls = match server.is_secure().then(tls_config).transpose() {
+        Ok(tls) => tls.map(Connector::Rustls),
+        Err(error) => return Err(not_opened(&server, &Error::Tls(error.into()))),
+    };
+    match client_async_tls_with_config(server.ws_url(), stream, Some(config), tls).await {
         Ok((socket, _)) => Ok(socket),
         Err(error) => Err(not_opened(&server, &error)),
     }
@@ -73,16 +74,6 @@ async fn dial(server: &Server) -> Result<TcpStream, Trouble> {
         _ => format!("{server} cannot be reached ({last}): check the network connection"),
     };
     Err(Trouble { message, permanent: false })
-}
-
-/// rustls wants one provider for the whole process. Whoever chose before us has chosen well.
-fn choose_tls() {
-    static CHOSEN: Once = Once::new();
-    CHOSEN.call_once(|| {
-        if rustls::crypto::ring::default_provider().install_default().is_err() {
-            tracing::debug!("a TLS provider was chosen before");
-        }
-    });
 }
 
 fn not_opened(server: &Server, error: &Error) -> Trouble {

@@ -12,6 +12,7 @@ pub mod names;
 mod outgoing;
 pub mod session;
 mod socket;
+mod trust;
 
 pub use link::{Link, LinkError, Server};
 pub use message::{
@@ -21,6 +22,7 @@ pub use message::{
 pub use names::{Name, NameError, RoomName};
 pub use session::ClientEvent;
 pub use socket::{Client, Full, JoinRequest};
+pub use trust::{own_certificates, tls_config};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

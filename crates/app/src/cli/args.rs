@@ -33,6 +33,9 @@ pub enum Task {
         /// The server to try; else the one remembered, else one inside this program.
         #[arg(long, value_name = "URL", value_parser = crate::place::server)]
         server: Option<String>,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// A live call of two people in this terminal, with synthetic pictures and sound.
     Demo {
@@ -73,6 +76,9 @@ pub struct JoinArgs {
     /// Start with the camera off.
     #[arg(long)]
     pub camera_off: bool,
+    /// Go by relays (TURN) alone: the others do not learn your address.
+    #[arg(long)]
+    pub relay_only: bool,
     /// Write statistics there, once a second.
     #[arg(long, value_name = "FILE.jsonl")]
     pub stats: Option<PathBuf>,
@@ -175,12 +181,12 @@ mod tests {
 
     #[test]
     fn every_end_has_its_words() {
-        let args = join("tea --camera file:a.y4m --mic tone --speaker file:o.wav --display y4m:out --display-size 64x36 --headless --muted --camera-off --stats s.jsonl --for 2.5 --server localhost:80/ --name Ann").unwrap();
+        let args = join("tea --relay-only --camera file:a.y4m --mic tone --speaker file:o.wav --display y4m:out --display-size 64x36 --headless --muted --camera-off --stats s.jsonl --for 2.5 --server localhost:80/ --name Ann").unwrap();
         assert_eq!(args.ends.camera, Some(CameraUse::File("a.y4m".into())));
         assert_eq!(args.ends.mic, Some(MicUse::Tone));
         assert_eq!(args.ends.speaker, Some(SpeakerUse::File("o.wav".into())));
         assert_eq!(args.display(), Ok(Display::Y4m { dir: "out".into(), size: Some((64, 36)) }));
-        assert!(args.headless && args.muted && args.camera_off);
+        assert!(args.headless && args.muted && args.camera_off && args.relay_only);
         assert_eq!(args.time, Some(Duration::from_millis(2500)));
         assert_eq!(args.server.as_deref(), Some("http://localhost:80"));
     }

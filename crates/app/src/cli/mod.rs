@@ -65,7 +65,9 @@ fn run(cli: Cli) -> Result<()> {
         Some(Task::Join(args)) if args.headless => headless::run(start(&args, &settings)?),
         Some(Task::Join(args)) => shell::run(Some(start(&args, &settings)?), settings, file),
         Some(Task::Devices { json }) => devices::run(json),
-        Some(Task::Doctor { server }) => doctor::run(server.or_else(|| remembered_server(&settings))),
+        Some(Task::Doctor { server, json }) => {
+            doctor::run(server.or_else(|| remembered_server(&settings)), json)
+        }
         Some(Task::Demo { seconds, picture }) => demo::run(seconds, picture.as_deref()),
     }
 }
@@ -104,6 +106,8 @@ fn start(args: &JoinArgs, settings: &Settings) -> Result<Start> {
         chimes: remembered.sound.chimes && !args.headless,
         volumes: remembered.sound.volumes,
         processing: remembered.sound.processing,
+        // Who hides an address means it of every call.
+        relay_only: args.relay_only || settings.relay_only,
         display: args.display().map_err(|advice| anyhow!(advice))?,
         ..Config::default()
     };
@@ -164,6 +168,14 @@ mod tests {
             started("https://linked/tea --server http://said", &remembered()).server.unwrap(),
             "http://said"
         );
+    }
+
+    #[test]
+    fn an_address_is_hidden_in_every_call_once_that_was_chosen() {
+        let hidden = Settings { relay_only: true, ..Settings::default() };
+        assert!(started("tea --headless", &hidden).config.relay_only);
+        assert!(started("tea --relay-only", &remembered()).config.relay_only);
+        assert!(!started("tea --headless", &remembered()).config.relay_only);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::icons::Icon;
 use super::theme;
 use super::tile::{self, Tile};
 use super::video;
-use super::{View, problems, sound};
+use super::{View, privacy, problems, sound};
 use call::{About, Command, Phase, Snapshot};
 use eframe::egui::{
     Align, CollapsingHeader, Key, Layout, Rect, RichText, ScrollArea, Sense, Ui, UiBuilder, pos2, vec2,
@@ -124,6 +124,9 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     sound::tests(ui, &snapshot.me, out);
     CollapsingHeader::new("Sound").id_salt("sound").show_unindented(ui, |ui| {
         sound::settings(ui, &snapshot.me.sound, &mut view.talk_key, out);
+    });
+    CollapsingHeader::new("Privacy").id_salt("privacy").show_unindented(ui, |ui| {
+        privacy::relay_only(ui, snapshot.me.relay_only, out);
     });
     ui.add_space(4.0);
     let left = room.lost_focus() || password.is_some_and(|password| password.lost_focus());

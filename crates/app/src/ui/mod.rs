@@ -13,6 +13,7 @@ mod lobby;
 pub mod mark;
 pub mod overlay;
 pub mod plot;
+mod privacy;
 pub mod problems;
 mod room;
 pub mod shell;

@@ -44,6 +44,7 @@ fn config(settings: &Settings) -> Config {
         chimes: settings.sound.chimes,
         volumes: settings.sound.volumes.clone(),
         processing: settings.sound.processing,
+        relay_only: settings.relay_only,
         ..Config::default()
     }
 }
@@ -163,6 +164,10 @@ impl Shell {
             }
             Command::Chimes { on } => {
                 self.remember(|settings| settings.sound.chimes = on);
+                self.command(command);
+            }
+            Command::RelayOnly { on } => {
+                self.remember(|settings| settings.relay_only = on);
                 self.command(command);
             }
             Command::Volume { ref participant, volume } => {

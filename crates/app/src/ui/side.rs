@@ -3,6 +3,7 @@
 use super::controls;
 use super::door;
 use super::icons::Icon;
+use super::privacy;
 use super::sound;
 use super::theme;
 use call::{ChatLine, Command, Snapshot};
@@ -140,6 +141,8 @@ fn devices(ui: &mut Ui, snapshot: &Snapshot, choices: Choices<'_>, out: &mut Vec
     sound::volumes(ui, snapshot, out);
     controls::caption(ui, "Sound");
     sound::settings(ui, &snapshot.me.sound, choices.talk_key, out);
+    controls::caption(ui, "Privacy");
+    privacy::relay_only(ui, snapshot.me.relay_only, out);
     controls::caption(ui, "Window");
     ui.checkbox(choices.statistics, "Show statistics (S)");
 }

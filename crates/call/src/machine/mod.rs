@@ -8,6 +8,7 @@
 
 mod ends;
 mod entrance;
+mod ice;
 mod marks;
 mod path;
 mod room;
@@ -23,6 +24,7 @@ use crate::event::Event;
 use crate::quality::Reason;
 use crate::snapshot::{About, Devices, Participant, Phase, Problem, Snapshot};
 use crate::stats::Stats;
+use ice::IceServers;
 use media::audio::{Chime, Processing, Rehearsal, Rehearse};
 use media::{CameraUse, Frame, MicUse, Slot, SpeakerUse};
 use signaling::{
@@ -30,6 +32,7 @@ use signaling::{
 };
 use sound::Hearing;
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use watch::Watch;
 
@@ -87,7 +90,12 @@ pub(crate) enum Input {
     /// How far a test of speaker or microphone is.
     Rehearsal(Rehearsal),
     /// This computer has other addresses than before; none of those when `all_gone`.
-    AddressesChanged { all_gone: bool },
+    AddressesChanged {
+        /// Those that we have no more.
+        gone: Vec<IpAddr>,
+        /// None is left of those that were.
+        all_gone: bool,
+    },
     /// Time passed.
     Tick,
 }
@@ -149,6 +157,8 @@ pub(crate) enum Effect {
     Candidate(PeerKey, Option<Candidate>),
     /// Have it look for new paths.
     RestartIce(PeerKey),
+    /// The servers that connections use from their next ICE restart on.
+    IceServers(Vec<IceServer>),
     /// See whether the server still hears us, and go to it anew if not.
     ProbeServer,
     /// Go to the server anew: the connection to it is gone.
@@ -203,6 +213,7 @@ pub(crate) struct OpenPeer {
     pub(crate) polite: bool,
     pub(crate) offer: bool,
     pub(crate) ice_servers: Vec<IceServer>,
+    pub(crate) relay_only: bool,
     pub(crate) view: Slot<Frame>,
 }
 
@@ -270,7 +281,7 @@ pub(crate) struct Machine {
     peers: HashMap<PeerKey, Peering>,
     next_key: PeerKey,
     next_problem: u64,
-    ice_servers: Vec<IceServer>,
+    ice_servers: IceServers,
     /// What a room's link begins with.
     server: String,
     attempt: Attempt,
@@ -291,7 +302,7 @@ impl Machine {
             peers: HashMap::new(),
             next_key: 1,
             next_problem: 1,
-            ice_servers: Vec::new(),
+            ice_servers: IceServers::default(),
             server: String::new(),
             attempt: Attempt::default(),
             server_back: None,
@@ -331,7 +342,7 @@ impl Machine {
             Input::DisplayFailed { why } => self.problem(About::Display, why, false),
             Input::Devices(devices) => self.snapshot.devices = devices,
             Input::Stats(all) => self.on_stats(all, now),
-            Input::AddressesChanged { all_gone } => self.on_addresses_changed(all_gone, now),
+            Input::AddressesChanged { gone, all_gone } => self.on_addresses_changed(&gone, all_gone, now),
             Input::MicLevel(level) => self.snapshot.me.sound.level = level,
             Input::Speaking(key, on) => self.on_speaking(key, on),
             Input::OwnVoice(on) => self.on_own_voice(on, now),
@@ -368,6 +379,7 @@ impl Machine {
             Command::Lock { password, knock } => self.tell_server(ClientMessage::Door { password, knock }),
             Command::Admit { id } => self.tell_server(ClientMessage::Admit { id }),
             Command::Refuse { id } => self.tell_server(ClientMessage::Refuse { id }),
+            Command::RelayOnly { on } => self.snapshot.me.relay_only = on,
             Command::RestartIce => self.restart_all(now),
             Command::Dismiss { problem } => self.snapshot.problems.retain(|p| p.id != problem),
         }

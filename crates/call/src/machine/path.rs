@@ -4,6 +4,7 @@ use super::{Effect, Machine, PathState, PeerKey, Peering};
 use crate::event::Event;
 use crate::snapshot::{About, Connection, Phase};
 use signaling::{Candidate, ClientMessage, Description, ParticipantId};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// A path that was lost may come back by itself within this time. A restart gives the old path up, and
@@ -107,6 +108,7 @@ impl Machine {
 
     pub(super) fn on_tick(&mut self, now: Instant) {
         self.on_sound_tick(now);
+        self.refresh_ice_servers(now);
         let mut keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         keys.sort_unstable();
         for key in keys {
@@ -116,7 +118,7 @@ impl Machine {
 
     /// The addresses changed: the server may not hear us any more, and a path may be gone that is not known
     /// to be. One that still works is left alone. When no address is left of those that were, nothing works.
-    pub(super) fn on_addresses_changed(&mut self, all_gone: bool, now: Instant) {
+    pub(super) fn on_addresses_changed(&mut self, gone: &[IpAddr], all_gone: bool, now: Instant) {
         if !self.in_room() {
             return;
         }
@@ -124,11 +126,28 @@ impl Machine {
             self.effect(Effect::ReconnectServer);
             return self.restart_all(now);
         }
-        self.effect(Effect::ProbeServer);
+        // The connection to the server may have stood on an address that went: it is not waited for.
+        self.effect(if gone.is_empty() { Effect::ProbeServer } else { Effect::ReconnectServer });
+        for key in self.stood_on(gone) {
+            self.restart(key, now);
+        }
         for peering in self.peers.values_mut() {
             peering.doubted = Some(now);
         }
         self.on_tick(now);
+    }
+
+    /// The connections whose path stood on one of these addresses.
+    fn stood_on(&self, gone: &[IpAddr]) -> Vec<PeerKey> {
+        let stood = |id: &ParticipantId| {
+            let them = self.snapshot.participants.iter().find(|them| them.id == *id);
+            let address = them.and_then(|them| them.stats.as_ref()).and_then(|stats| stats.local_address);
+            address.is_some_and(|address| gone.contains(&address))
+        };
+        let mut keys: Vec<PeerKey> =
+            self.peers.iter().filter(|(_, peering)| stood(&peering.id)).map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
     }
 
     /// Restarts ICE where a path is down for longer than it may take to come back by itself.

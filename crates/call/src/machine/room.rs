@@ -66,7 +66,8 @@ impl Machine {
         let link = self.link_to(&room);
         self.snapshot.phase = Phase::InRoom { room: room.clone(), link: link.clone() };
         self.resolve(About::Server);
-        self.ice_servers = std::mem::take(&mut welcome.ice_servers);
+        let servers = std::mem::take(&mut welcome.ice_servers);
+        self.use_ice_servers(servers, welcome.ice_ttl, now);
         if again {
             self.server_back = Some(now);
             self.emit(Event::Signaling { connected: true });
@@ -138,7 +139,6 @@ impl Machine {
             | ServerMessage::Door(_)
             | ServerMessage::Knock(_)
             | ServerMessage::KnockOver { .. } => {}
-            ServerMessage::Ice { ice_servers, .. } => self.ice_servers = ice_servers,
             // Handed in as `Input::Welcome`.
             ServerMessage::Welcome(_) => {}
             ServerMessage::Joined { participant } => {
@@ -160,6 +160,7 @@ impl Machine {
                     self.effect(Effect::RepeatOffer(key));
                 }
             }
+            ServerMessage::Ice { ice_servers, ttl } => self.use_ice_servers(ice_servers, Some(ttl), now),
             ServerMessage::Description { from, description } => {
                 if let Some(key) = self.key_of(&from) {
                     self.effect(Effect::Describe(key, description));
@@ -204,9 +205,10 @@ impl Machine {
             lost_for: None,
             history: Arc::default(),
         });
-        let ice_servers = self.ice_servers.clone();
+        let ice_servers = self.ice_servers.now().to_vec();
+        let relay_only = self.snapshot.me.relay_only;
         let id = info.id.clone();
-        self.effect(Effect::OpenPeer(OpenPeer { key, id, polite, offer, ice_servers, view }));
+        self.effect(Effect::OpenPeer(OpenPeer { key, id, polite, offer, ice_servers, relay_only, view }));
         self.recall_volume(key, &info.id, &info.name);
     }
 

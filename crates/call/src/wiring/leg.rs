@@ -55,7 +55,8 @@ impl Leg {
         let config = PeerConfig {
             ice_servers: open.ice_servers.iter().map(translate::ice_server).collect(),
             polite: open.polite,
-            relay_only: false,
+            relay_only: open.relay_only,
+            certificates: signaling::own_certificates(),
         };
         let (video_inlet, audio_inlet) = (video_in.inlet(), audio_in.clone());
         let on_rtp = Arc::new(move |kind, packet: RtpIn| match kind {

@@ -147,6 +147,12 @@ impl Wiring {
                 self.tell(key, |peer| peer.remote_candidate(candidate.map(translate::candidate_in)));
             }
             Effect::RestartIce(key) => self.tell(key, peer::Peer::restart_ice),
+            Effect::IceServers(servers) => {
+                let servers: Vec<_> = servers.iter().map(translate::ice_server).collect();
+                for key in self.legs.keys() {
+                    self.tell(*key, |peer| peer.set_ice_servers(servers.clone()));
+                }
+            }
             Effect::ProbeServer => {
                 if let Some(client) = &self.client {
                     client.probe();

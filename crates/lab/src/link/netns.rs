@@ -6,10 +6,10 @@ use std::process::Command;
 
 /// A namespace; gone when dropped, with the interfaces in it.
 #[derive(Debug)]
-pub(super) struct Namespace(String);
+pub(crate) struct Namespace(String);
 
 /// Runs `ip` and waits.
-fn ip(arguments: &[&str]) -> Result<String, LinkError> {
+pub(crate) fn ip(arguments: &[&str]) -> Result<String, LinkError> {
     let command = format!("ip {}", arguments.join(" "));
     let output = match Command::new("ip").args(arguments).output() {
         Ok(output) => output,
@@ -26,14 +26,14 @@ fn ip(arguments: &[&str]) -> Result<String, LinkError> {
 }
 
 impl Namespace {
-    pub(super) fn new(name: &str) -> Result<Self, LinkError> {
+    pub(crate) fn new(name: &str) -> Result<Self, LinkError> {
         ip(&["netns", "add", name])?;
         let namespace = Self(name.to_owned());
         ip(&["-n", name, "link", "set", "lo", "up"])?;
         Ok(namespace)
     }
 
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.0
     }
 
@@ -69,7 +69,7 @@ impl Drop for Namespace {
 }
 
 /// Takes away namespaces whose makers were killed.
-pub(super) fn sweep() -> Result<(), LinkError> {
+pub(crate) fn sweep() -> Result<(), LinkError> {
     for line in ip(&["netns", "list"])?.lines() {
         let name = line.split_whitespace().next().unwrap_or_default();
         let maker = name.strip_prefix("snug-").and_then(|rest| rest.split('-').next());

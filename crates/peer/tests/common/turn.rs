@@ -1,5 +1,5 @@
 //! A TURN server (coturn) of our own on the loopback.
-#![allow(unreachable_pub, missing_docs, reason = "test files of two crates use it")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "test files of two crates use parts of it")]
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
@@ -12,25 +12,44 @@ pub const PASSWORD: &str = "secret";
 pub struct Turn {
     child: Child,
     pid_file: std::path::PathBuf,
+    /// Over UDP.
     pub url: String,
+    port: u16,
+    tls_port: Option<u16>,
+}
+
+/// A server's certificate and key, as PEM files.
+pub struct Identity {
+    pub certificate: std::path::PathBuf,
+    pub key: std::path::PathBuf,
 }
 
 impl Turn {
     /// Starts it and waits until it answers; `None`, and a loud line, where coturn is not installed.
     pub fn start() -> Option<Self> {
-        let port =
-            UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        Self::start_with(None)
+    }
+
+    /// The same, over TLS too where it has an identity for that.
+    pub fn start_with(identity: Option<&Identity>) -> Option<Self> {
+        let port = free_port();
+        let tls_port = identity.map(|_| free_port());
         let pid_file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("turn-{port}.pid"));
-        let child = Command::new("turnserver")
+        let mut command = Command::new("turnserver");
+        command
             .args(["-n", "--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1", "--allow-loopback-peers"])
             .args(["--listening-port", &port.to_string(), "--realm", "snug", "--lt-cred-mech"])
-            .args(["--user", &format!("{USER}:{PASSWORD}"), "--no-tls", "--no-dtls", "--no-cli"])
+            .args(["--user", &format!("{USER}:{PASSWORD}"), "--no-dtls", "--no-cli"])
             .args(["--log-file", "stdout", "--pidfile"])
-            .arg(&pid_file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
+            .arg(&pid_file);
+        match (identity, tls_port) {
+            (Some(identity), Some(tls_port)) => {
+                command.args(["--tls-listening-port", &tls_port.to_string(), "--cert"]);
+                command.arg(&identity.certificate).arg("--pkey").arg(&identity.key);
+            }
+            _ => drop(command.arg("--no-tls")),
+        }
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = match child {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 println!("SKIPPED: turnserver is not installed (apt-get install coturn)");
@@ -38,9 +57,20 @@ impl Turn {
             }
             child => child.expect("turnserver starts"),
         };
-        let turn = Self { child, pid_file, url: format!("turn:127.0.0.1:{port}?transport=udp") };
+        let url = format!("turn:127.0.0.1:{port}?transport=udp");
+        let turn = Self { child, pid_file, url, port, tls_port };
         turn.wait(port);
         Some(turn)
+    }
+
+    /// Over TCP.
+    pub fn tcp_url(&self) -> String {
+        format!("turn:127.0.0.1:{}?transport=tcp", self.port)
+    }
+
+    /// Over TLS.
+    pub fn tls_url(&self) -> String {
+        format!("turns:127.0.0.1:{}", self.tls_port.expect("it was started with an identity"))
     }
 
     /// Until it answers a STUN binding request.
@@ -68,5 +98,16 @@ impl Drop for Turn {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.pid_file);
+    }
+}
+
+fn free_port() -> u16 {
+    // One that neither UDP nor TCP uses.
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let port = udp.local_addr().expect("its address").port();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }

@@ -204,7 +204,7 @@ pub(crate) async fn storm<F: Future<Output = ()>>(what: &str, target: &Target, a
     }
     most.fetch_max(target.memory(), Ordering::Relaxed);
     over.store(true, Ordering::Release);
-    let [mut trips, others] = [near, far].map(|(_, thread)| thread.join().unwrap());
+    let [mut trips, mut others] = [near, far].map(|(_, thread)| thread.join().unwrap());
     let growth = most.into_inner() - before;
     let figures = Figures {
         elsewhere_most: others.iter().max().copied().unwrap_or_default(),

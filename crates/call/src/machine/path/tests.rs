@@ -216,7 +216,7 @@ fn media_does_not_notice_that_the_server_was_killed() {
 #[test]
 fn another_address_is_no_reason_while_packets_come() {
     let mut call = Call::of("a");
-    call.feed(Input::AddressesChanged { all_gone: false });
+    call.feed(Input::AddressesChanged { gone: vec![], all_gone: false });
     call.run(60_000);
     assert!(matches!(call.effects[0].1, Effect::ProbeServer), "{:?}", call.effects);
     assert_eq!(call.restarts(), NEVER);
@@ -229,7 +229,7 @@ fn an_address_that_went_with_its_path_is_replaced_at_once() {
         call.cut_for = Some(0);
         call.run(300);
         let changed = call.passed;
-        call.feed(Input::AddressesChanged { all_gone: false });
+        call.feed(Input::AddressesChanged { gone: vec![], all_gone: false });
         call.run(6000);
         let restarts = call.restarts();
         assert!(restarts[0] <= changed + 5000, "{me}: {restarts:?} after {changed}");
@@ -241,7 +241,7 @@ fn when_no_address_is_left_of_those_that_were_nothing_is_waited_for() {
     for me in ["a", "z"] {
         let mut call = Call::of(me);
         call.cut_for = Some(0);
-        call.feed(Input::AddressesChanged { all_gone: true });
+        call.feed(Input::AddressesChanged { gone: vec![], all_gone: true });
         assert!(matches!(call.effects[0].1, Effect::ReconnectServer), "{:?}", call.effects);
         assert_eq!(call.restarts(), [call.passed]);
         // The offer waits with the client until the server is there again.
@@ -258,12 +258,27 @@ fn when_no_address_is_left_of_those_that_were_nothing_is_waited_for() {
 }
 
 #[test]
+fn a_path_that_stood_on_an_address_that_went_is_replaced_at_once_and_no_other() {
+    let (ours, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+    for me in ["a", "z"] {
+        for (gone, restarts) in [(ours, 1), (other, 0)] {
+            let mut call = Call::of(me);
+            call.stats.local_address = Some(ours);
+            call.run(2000);
+            call.feed(Input::AddressesChanged { gone: vec![gone], all_gone: false });
+            assert!(matches!(call.effects[0].1, Effect::ReconnectServer), "{:?}", call.effects);
+            assert_eq!(call.restarts().len(), restarts);
+        }
+    }
+}
+
+#[test]
 fn an_address_that_comes_after_the_path_went_is_tried_at_once() {
     let mut call = Call::of("a");
     call.cut_for = Some(0);
     call.run(6000);
     assert_eq!(call.restarts(), NEVER);
-    call.feed(Input::AddressesChanged { all_gone: false });
+    call.feed(Input::AddressesChanged { gone: vec![], all_gone: false });
     call.run(100);
     assert_eq!(call.restarts().len(), 1);
 }

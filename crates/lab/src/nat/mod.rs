@@ -1,0 +1,152 @@
+//! Calls through NATs of every kind: hosts in network namespaces, routers with nftables, a public network
+//! with the servers; every pair of kinds, several joins each. Needs root, `ip`, `nft` and coturn.
+
+mod kind;
+mod person;
+mod rules;
+mod servers;
+mod table;
+mod world;
+
+pub use kind::{Kind, Way, expected};
+pub use table::{Cell, markdown};
+pub use world::{Setup, World};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use person::Person;
+use serde::Serialize;
+use servers::Servers;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// After the first sound, before the path is looked at: a better one may be found meanwhile.
+const SETTLE: Duration = Duration::from_millis(2_500);
+
+/// Whose TURN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Turn {
+    /// coturn beside the room server.
+    Coturn,
+}
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The `snug` program.
+    pub snug: PathBuf,
+    /// The `snug-server` program.
+    pub server: PathBuf,
+    /// Whose TURN.
+    pub turn: Turn,
+}
+
+/// What a join came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Joined {
+    /// From being in the room to being connected, for who came second.
+    pub connected_ms: f64,
+    /// From the wish to join to the first sound of the other.
+    pub sound_ms: f64,
+    /// The candidates of the path in use, its own and the other's, as who was there first sees them: `host`,
+    /// `srflx`, `prflx`, `relay`. Its own is `host` behind a NAT, too: that is what the socket has.
+    pub pair: [String; 2],
+    /// Direct, or by a relay at either end.
+    pub way: Way,
+}
+
+/// Joins so many times over the same routers, with new programs each time.
+///
+/// # Errors
+/// What keeps the world from being made; a join that fails is in the answer.
+pub async fn join_all(setup: Setup, joins: u32, programs: &Programs) -> Result<Vec<Result<Joined, String>>> {
+    let world = World::new(setup)?;
+    let folder = tempfile::tempdir()?;
+    let servers = Servers::start(&world, programs, folder.path()).await?;
+    let mut all = Vec::new();
+    for number in 0..joins {
+        let stats = [0, 1].map(|side| folder.path().join(format!("stats-{number}-{side}.jsonl")));
+        let result = join(&world, setup, programs, &servers, &stats, &[]).await;
+        all.push(result.map_err(|error| format!("{error:#}")));
+    }
+    Ok(all)
+}
+
+/// A join in which every packet is looked at that leaves the host of who was there first, who may go by relays
+/// alone: what came of it, and how many of the packets went anywhere but to the servers.
+///
+/// # Errors
+/// When the call does not come up, or the host cannot be watched.
+pub async fn join_watched(setup: Setup, relay_only: bool, programs: &Programs) -> Result<(Joined, u64)> {
+    let world = World::new(setup)?;
+    world.watch(0)?;
+    let folder = tempfile::tempdir()?;
+    let servers = Servers::start(&world, programs, folder.path()).await?;
+    let stats = [0, 1].map(|side| folder.path().join(format!("stats-{side}.jsonl")));
+    let more: &[&str] = if relay_only { &["--relay-only"] } else { &[] };
+    let joined = join(&world, setup, programs, &servers, &stats, more).await?;
+    Ok((joined, world.strays(0)?))
+}
+
+async fn join(
+    world: &World,
+    setup: Setup,
+    programs: &Programs,
+    servers: &Servers,
+    stats: &[PathBuf; 2],
+    first_more: &[&str],
+) -> Result<Joined> {
+    let [one, two] = setup.kinds();
+    let mut first = Person::join(world.host(0), one, programs, servers, &stats[0], first_more).await?;
+    let mut second = Person::join(world.host(1), two, programs, servers, &stats[1], &[]).await?;
+    let began = Instant::now();
+    let connected = second.connected().await.context("who came second")?;
+    first.connected().await.context("who was there first")?;
+    let sound_ms = second.first_sound().await? as f64;
+    tokio::time::sleep(SETTLE).await;
+    let (seen, other) = (first.path()?, second.path()?);
+    first.leave().await?;
+    second.leave().await?;
+    let way = if seen.relayed || other.relayed { Way::Relayed } else { Way::Direct };
+    let connected_ms = connected.saturating_duration_since(began).as_secs_f64() * 1000.0;
+    Ok(Joined { connected_ms, sound_ms, pair: [seen.local, seen.remote], way })
+}
+
+impl Setup {
+    /// What either side is behind.
+    pub fn kinds(self) -> [Kind; 2] {
+        match self {
+            Self::Apart(one, two) => [one, two],
+            Self::SameNetwork | Self::SameNat { .. } => [Kind::Port; 2],
+        }
+    }
+
+    /// The best way that there is.
+    pub fn expected(self) -> Way {
+        match self {
+            Self::Apart(one, two) => expected(one, two),
+            Self::SameNetwork | Self::SameNat { hairpin: true } => Way::Direct,
+            Self::SameNat { hairpin: false } => Way::Relayed,
+        }
+    }
+
+    /// As it is named in tables.
+    pub fn name(self) -> String {
+        match self {
+            Self::Apart(one, two) => format!("{} - {}", one.name(), two.name()),
+            Self::SameNetwork => "same network".into(),
+            Self::SameNat { hairpin: true } => "same NAT, hairpin".into(),
+            Self::SameNat { hairpin: false } => "same NAT, no hairpin".into(),
+        }
+    }
+
+    /// Every pair of kinds, and those behind the same NAT.
+    pub fn all() -> Vec<Self> {
+        let pairs = Kind::ALL
+            .iter()
+            .enumerate()
+            .flat_map(|(number, one)| Kind::ALL[number..].iter().map(|two| Self::Apart(*one, *two)));
+        let same = [Self::SameNetwork, Self::SameNat { hairpin: true }, Self::SameNat { hairpin: false }];
+        pairs.chain(same).collect()
+    }
+}
