@@ -36,6 +36,24 @@ async fn comes_up(one: Kind, two: Kind, way: Way) {
     }
 }
 
+/// The server's own TURN: by UDP, and by TCP 443 where nothing else gets out.
+#[tokio::test]
+async fn the_server_alone_is_enough_for_any_two_networks() {
+    let Some(programs) = programs() else { return };
+    let programs = Programs { turn: Turn::Inside, ..programs };
+    for (one, two, way) in [
+        (Kind::Port, Kind::Port, Way::Direct),
+        (Kind::Symmetric, Kind::Symmetric, Way::Relayed),
+        (Kind::Port, Kind::Tcp443, Way::Relayed),
+    ] {
+        for joined in join_all(Setup::Apart(one, two), 1, &programs).await.unwrap() {
+            let joined = joined.unwrap();
+            println!("{} - {}: {joined:?}", one.name(), two.name());
+            assert_eq!(joined.way, way, "{joined:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn two_homes_meet_directly() {
     comes_up(Kind::Port, Kind::Port, Way::Direct).await;

@@ -41,7 +41,7 @@ fn pick(window: &mut Harness<'_, Stage>, menu: &str, what: &str) -> Vec<Command>
 #[test]
 fn processing_is_chosen_and_music_leaves_none_of_it() {
     let mut window = window(lobby());
-    reach(&mut window, "Sound");
+    reach(&mut window, "Sound and privacy");
     let usual = Processing::default();
     let chosen = |processing| vec![Command::Processing { processing }];
     let said = reach(&mut window, "Echo cancellation");
@@ -185,7 +185,7 @@ fn tests_of_speaker_and_microphone_count_and_can_be_ended() {
 #[test]
 fn chimes_can_be_had_or_not() {
     let mut window = window(lobby());
-    reach(&mut window, "Sound");
+    reach(&mut window, "Sound and privacy");
     assert_eq!(reach(&mut window, "Sounds when people come and go"), [Command::Chimes { on: true }]);
     window.state_mut().snapshot.me.sound.chimes = true;
     window.run();
@@ -195,7 +195,7 @@ fn chimes_can_be_had_or_not() {
 #[test]
 fn one_may_go_by_relays_alone_and_is_told_what_that_means() {
     let mut window = window(lobby());
-    reach(&mut window, "Privacy");
+    reach(&mut window, "Sound and privacy");
     assert_eq!(reach(&mut window, "Relay only"), [Command::RelayOnly { on: true }]);
     window.state_mut().snapshot.me.relay_only = true;
     window.run();
@@ -256,7 +256,7 @@ fn at_every_size_all_of_it_is_within_reach() {
         let mut snapshot = lobby();
         snapshot.me.sound.hint = Some(Hint::SilentMic);
         let mut before = sized(snapshot, width, height);
-        reach(&mut before, "Sound");
+        reach(&mut before, "Sound and privacy");
         let mut snapshot =
             room((0..5).map(|n| participant(&n.to_string(), &format!("Person {n}"))).collect());
         (snapshot.me.sound.push_to_talk, snapshot.me.sound.mute_button) = (true, true);

@@ -14,6 +14,7 @@ use turn::{PASSWORD, Turn, USER};
 
 async fn rooms(urls: &[String], password: &str) -> Running {
     let mut config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)).into(), ..Config::default() };
+    config.turn.enabled = Some(false);
     if !urls.is_empty() {
         let (username, credential) = (Some(USER.to_owned()), Some(password.to_owned()));
         config.ice.fixed = vec![IceServer { urls: urls.to_vec(), username, credential }];
@@ -46,6 +47,16 @@ async fn a_server_with_turn_is_well_and_says_of_which_address() {
         .collect();
     assert_eq!(turns, [(Verdict::Ok, false), (Verdict::Ok, false), (Verdict::Warning, true)]);
     assert!(of(&findings, "relay").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_has_all_that_is_needed_inside() {
+    let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)).into(), ..Config::default() };
+    let server = Server::bind(config).await.unwrap();
+    let findings = checkup(&server.url()).await;
+    assert_eq!(verdict(&findings, "stun"), Verdict::Ok, "{findings:?}");
+    let turns: Vec<Verdict> = of(&findings, "turn").iter().map(|finding| finding.verdict).collect();
+    assert_eq!(turns, [Verdict::Ok, Verdict::Ok], "UDP and TCP: {findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -58,7 +58,7 @@ impl Default for Limits {
             participants: 12,
             rooms: 1000,
             people: 6000,
-            sockets: 8000,
+            sockets: 4000,
             knocks: 16,
             hellos: 6000,
             address: PerAddress::default(),

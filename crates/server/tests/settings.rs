@@ -113,7 +113,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
         "sockets = 5\n",
         "metrics = \"127.0.0.1:9\"\n",
         "log_addresses = true\n",
-        "connections = 10000\n",
+        "connections = 4096\n",
     ] {
         assert!(shown.contains(line), "{line}{shown}");
     }

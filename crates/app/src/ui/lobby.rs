@@ -117,17 +117,6 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     let password = (shut || !view.form.password.is_empty())
         .then(|| controls::password(ui, "Password of the room", &mut view.form.password, "If it has one"));
     controls::field(ui, "Server", &mut view.form.server, "On this computer");
-    controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
-    ui.add_space(2.0);
-    let width = ui.available_width();
-    controls::meter(ui, snapshot.me.sound.level, snapshot.me.muted, width);
-    sound::tests(ui, &snapshot.me, out);
-    CollapsingHeader::new("Sound").id_salt("sound").show_unindented(ui, |ui| {
-        sound::settings(ui, &snapshot.me.sound, &mut view.talk_key, out);
-    });
-    CollapsingHeader::new("Privacy").id_salt("privacy").show_unindented(ui, |ui| {
-        privacy::relay_only(ui, snapshot.me.relay_only, out);
-    });
     ui.add_space(4.0);
     let left = room.lost_focus() || password.is_some_and(|password| password.lost_focus());
     let entered = left && ui.input(|input| input.key_pressed(Key::Enter));
@@ -145,6 +134,17 @@ fn form(view: &mut View, ui: &mut Ui, snapshot: &Snapshot, out: &mut Vec<Command
     if let Some(why) = &view.form_error {
         ui.label(RichText::new(why).size(theme::SMALL).color(theme::WARNING));
     }
+    ui.add_space(4.0);
+    controls::device_menus(ui, &snapshot.me, &snapshot.devices, out);
+    ui.add_space(2.0);
+    let width = ui.available_width();
+    controls::meter(ui, snapshot.me.sound.level, snapshot.me.muted, width);
+    sound::tests(ui, &snapshot.me, out);
+    CollapsingHeader::new("Sound and privacy").id_salt("sound").show_unindented(ui, |ui| {
+        sound::settings(ui, &snapshot.me.sound, &mut view.talk_key, out);
+        ui.separator();
+        privacy::relay_only(ui, snapshot.me.relay_only, out);
+    });
 }
 
 fn joining(ui: &mut Ui, text: &str, more: &str, out: &mut Vec<Command>) {

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "kind")]
     same: bool,
     /// Whose TURN.
-    #[arg(long, value_enum, default_value = "coturn")]
+    #[arg(long, value_enum, default_value = "inside")]
     turn: Turn,
     /// Where the JSON goes.
     #[arg(long, default_value = "nat.json")]

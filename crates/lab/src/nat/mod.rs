@@ -1,5 +1,5 @@
 //! Calls through NATs of every kind: hosts in network namespaces, routers with nftables, a public network
-//! with the servers; every pair of kinds, several joins each. Needs root, `ip`, `nft` and coturn.
+//! with the servers; every pair of kinds, several joins each. Needs root, `ip` and `nft`, and coturn for its own TURN.
 
 mod kind;
 mod person;
@@ -26,7 +26,9 @@ const SETTLE: Duration = Duration::from_millis(2_500);
 /// Whose TURN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Turn {
-    /// coturn beside the room server.
+    /// The room server's own: UDP at 3478, TCP at 443.
+    Inside,
+    /// coturn beside the room server: UDP and TCP at 3478, TLS at 443.
     Coturn,
 }
 

@@ -46,6 +46,7 @@ impl Servers {
                     listening(world, address, port).await?;
                 }
             }
+            Turn::Inside => {}
         }
         running.push(rooms(world, programs, folder).await?);
         Ok(Self { certificate, _running: running })
@@ -117,10 +118,17 @@ async fn rooms(world: &World, programs: &Programs, folder: &Path) -> Result<Chil
         urls.push(format!("turns:{host}:443?transport=tcp"));
     }
     let config = folder.join("snug.toml");
-    let text = format!(
-        "turn_secret = \"{SECRET}\"\nturn_urls = {urls:?}\n\n[[ice_servers]]\n\
-         urls = [\"stun:{SERVER}:3478\", \"stun:[{SERVER_V6}]:3478\"]\n"
-    );
+    let text = match programs.turn {
+        Turn::Coturn => format!(
+            "[ice]\nturn_secret = \"{SECRET}\"\nturn_urls = {urls:?}\n\n[[ice.servers]]\n\
+             urls = [\"stun:{SERVER}:3478\", \"stun:[{SERVER_V6}]:3478\"]\n"
+        ),
+        // The world's public addresses are of ranges that no internet has, and that are no peers therefore.
+        Turn::Inside => format!(
+            "[turn]\nlisten = [\"{SERVER}:3478\", \"[{SERVER_V6}]:3478\"]\n\
+             allow_peers = [\"198.51.100.0/24\", \"203.0.113.0/24\", \"2001:db8::/32\"]\n"
+        ),
+    };
     std::fs::write(&config, text)?;
     let mut command = inside(world.public(), &programs.server);
     command.args(["--listen", "[::]:443", "--config"]).arg(&config).stdout(Stdio::piped());

@@ -76,7 +76,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            connections: 10_000,
+            connections: 4096,
             connections_per_address: 256,
             requests: 768,
             requests_per_address: 96,

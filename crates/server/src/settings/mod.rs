@@ -193,10 +193,10 @@ pub struct Limits {
     /// The same from one address (IPv6: from one /64).
     #[command(flatten)]
     pub address: PerAddress,
-    /// WebSockets in all [default: 8000].
+    /// WebSockets in all [default: 4000].
     #[arg(id = "limits.sockets", long = "limits-sockets", value_name = "N", env = "SNUG_LIMITS_SOCKETS")]
     pub sockets: Option<usize>,
-    /// TCP connections in all [default: 10000].
+    /// TCP connections in all [default: 4096].
     #[arg(
         id = "limits.connections",
         long = "limits-connections",

@@ -16,6 +16,8 @@ use tokio::time::{Instant, timeout};
 /// How long a connection may be without an allocation, whatever it sends.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// Read at once before there was a whole frame: whoever says nothing sensible is to cost little.
+const FIRST: usize = 256;
 /// What is read at once.
 const READ: usize = 4096;
 
@@ -141,11 +143,12 @@ async fn read(
     sink: &Sink,
     mut from: impl AsyncRead + Unpin,
 ) -> &'static str {
-    let mut held: Vec<u8> = Vec::with_capacity(READ);
+    let mut held: Vec<u8> = Vec::new();
+    let mut most = FIRST;
     let mut idle_since = Instant::now();
     loop {
         let left = IDLE.saturating_sub(idle_since.elapsed()).max(Duration::from_millis(1));
-        held.reserve(READ.min(MAX_FRAME - held.len().min(MAX_FRAME)).max(1));
+        held.reserve(most.min(MAX_FRAME - held.len().min(MAX_FRAME)).max(1));
         match timeout(left, from.read_buf(&mut held)).await {
             Ok(Ok(0)) => return "the client closed it",
             Ok(Ok(_)) | Err(_) => {}
@@ -157,6 +160,7 @@ async fn read(
                 Ok(Some((frame, length))) => {
                     engine.frame(client, sink, frame);
                     at += length;
+                    most = READ;
                 }
                 Ok(None) => break,
                 Err(_) => return "it is neither STUN nor ChannelData",
