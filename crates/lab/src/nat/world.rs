@@ -1,6 +1,8 @@
 //! An internet of namespaces: a public one with the servers, and for each side a host behind its router.
 //!
-//!     host --lan-- router --wan-- (provider --) public: 198.51.100.1 and .2, 2001:db8:ff::1
+//! ```text
+//! host --lan-- router --wan-- (provider --) public: 198.51.100.1 and .2, 2001:db8:ff::1
+//! ```
 //!
 //! Each side's public address is 203.0.113.2 or 203.0.113.6, and 2001:db8:1::/64 or 2001:db8:2::/64 is its
 //! network. Everything goes when it is dropped.
