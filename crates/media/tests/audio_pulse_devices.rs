@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// What is promised for an unplugged device.
 const SOON: Duration = Duration::from_secs(1);
+/// Until the sound server gives what it takes, on a machine that has stalled.
+const SETTLED: Duration = Duration::from_secs(12);
 
 #[test]
 fn a_microphone_that_goes_is_replaced_within_a_second_and_taken_back() {
@@ -51,11 +53,16 @@ fn source(name: &str, sink: &str) -> String {
 
 /// Which of these tones the microphone hears, and how loud.
 fn hears(rig: &Rig, tones: &[f32]) -> (f32, f32) {
-    let heard = rig.record(75);
-    let rated = tones.iter().map(|tone| (*tone, steady(&heard[12_000..], *tone)));
-    let (tone, (share, loudness)) = rated.max_by(|a, b| a.1.0.total_cmp(&b.1.0)).unwrap();
-    assert!(share > 0.95, "{tone} Hz: {share}");
-    (tone, loudness)
+    let start = Instant::now();
+    loop {
+        let heard = rig.record(75);
+        let rated = tones.iter().map(|tone| (*tone, steady(&heard[12_000..], *tone)));
+        let (tone, (share, loudness)) = rated.max_by(|a, b| a.1.0.total_cmp(&b.1.0)).unwrap();
+        if share > 0.95 {
+            return (tone, loudness);
+        }
+        assert!(start.elapsed() < SETTLED, "{tone} Hz: {share}");
+    }
 }
 
 #[test]
@@ -119,8 +126,14 @@ fn stall() {
 }
 
 fn comes_out_of(sink: &str, frequency: f32) {
-    let (share, loudness) = steady(&listen_to(sink, 3), frequency);
-    assert!(loudness > 0.2 && share > 0.95, "{sink}: {loudness}, {share} of it the tone");
+    let start = Instant::now();
+    loop {
+        let (share, loudness) = steady(&listen_to(sink, 3), frequency);
+        if loudness > 0.2 && share > 0.95 {
+            return;
+        }
+        assert!(start.elapsed() < SETTLED, "{sink}: {loudness}, {share} of it the tone");
+    }
 }
 
 #[test]
