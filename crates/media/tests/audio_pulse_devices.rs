@@ -4,7 +4,7 @@
 mod pulse;
 
 use media::{AudioEvent, MicUse, SpeakerUse};
-use pulse::{Rig, listen_to, pactl, play_into, remote, steady, with_daemon};
+use pulse::{Rig, listen_to, pactl, play_into, purest, remote, with_daemon};
 use std::time::{Duration, Instant};
 
 /// What is promised for an unplugged device.
@@ -56,7 +56,7 @@ fn hears(rig: &Rig, tones: &[f32]) -> (f32, f32) {
     let start = Instant::now();
     loop {
         let heard = rig.record(75);
-        let rated = tones.iter().map(|tone| (*tone, steady(&heard[12_000..], *tone)));
+        let rated = tones.iter().map(|tone| (*tone, purest(&heard[12_000..], *tone, 24_000)));
         let (tone, (share, loudness)) = rated.max_by(|a, b| a.1.0.total_cmp(&b.1.0)).unwrap();
         if share > 0.95 {
             return (tone, loudness);
@@ -128,7 +128,7 @@ fn stall() {
 fn comes_out_of(sink: &str, frequency: f32) {
     let start = Instant::now();
     loop {
-        let (share, loudness) = steady(&listen_to(sink, 3), frequency);
+        let (share, loudness) = purest(&listen_to(sink, 3), frequency, 24_000);
         if loudness > 0.2 && share > 0.95 {
             return;
         }

@@ -1,5 +1,6 @@
 //! Whose connection it is, as far as limits go.
 
+use crate::net::household;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -9,14 +10,11 @@ pub struct ClientAddress(pub IpAddr);
 
 /// Whom a limit counts together: an IPv4 address, or the /64 that an IPv6 host has to itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Source(u128);
+pub struct Source(IpAddr);
 
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => Self(v4.to_ipv6_mapped().to_bits()),
-            IpAddr::V6(v6) => Self(v6.to_bits() >> 64 << 64),
-        }
+        Self(household(address))
     }
 }
 

@@ -1,10 +1,12 @@
 //! Addresses: which are private, and ranges of them. Pure.
 
+use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A range of addresses: `10.0.0.0/8`, `fd00::/8`, or one address alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Net {
     address: IpAddr,
     bits: u8,
@@ -12,25 +14,34 @@ pub struct Net {
 
 /// Not a range of addresses.
 #[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is no range of addresses: write \"127.0.0.1\" or \"10.0.0.0/8\"")]
+#[error("\"{0}\" is no range of addresses: write 10.0.0.0/8, fd00::/8, or one address")]
 pub struct NetError(String);
 
 impl Net {
     /// Whether `ip` is one of them. An IPv4 address written as an IPv6 one (`::ffff:10.0.0.1`) counts as
     /// itself.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip.to_canonical()) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let shift = 32 - u32::from(self.bits);
-                (u64::from(net.to_bits()) >> shift) == (u64::from(ip.to_bits()) >> shift)
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let shift = 128 - u32::from(self.bits);
-                net.to_bits().checked_shr(shift) == ip.to_bits().checked_shr(shift)
-            }
+        self.contains_literally(ip.to_canonical())
+    }
+
+    /// The same, of what is written: `::ffff:10.0.0.1` is in no range of IPv4.
+    pub fn contains_literally(&self, ip: IpAddr) -> bool {
+        match (self.address, ip) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => contains_v4(net, self.bits, ip),
+            (IpAddr::V6(net), IpAddr::V6(ip)) => contains_v6(net, self.bits, ip),
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
     }
+}
+
+pub(crate) fn contains_v4(net: Ipv4Addr, bits: u8, ip: Ipv4Addr) -> bool {
+    let differ = net.to_bits() ^ ip.to_bits();
+    differ.checked_shr(32 - u32::from(bits)).unwrap_or(0) == 0
+}
+
+pub(crate) fn contains_v6(net: Ipv6Addr, bits: u8, ip: Ipv6Addr) -> bool {
+    let differ = net.to_bits() ^ ip.to_bits();
+    differ.checked_shr(128 - u32::from(bits)).unwrap_or(0) == 0
 }
 
 impl FromStr for Net {
@@ -46,6 +57,20 @@ impl FromStr for Net {
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(most);
         if bits > most { Err(wrong()) } else { Ok(Self { address, bits }) }
+    }
+}
+
+impl TryFrom<String> for Net {
+    type Error = NetError;
+
+    fn try_from(text: String) -> Result<Self, NetError> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
     }
 }
 

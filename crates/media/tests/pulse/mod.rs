@@ -149,16 +149,12 @@ pub(crate) fn pactl(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// The share of this tone in one of `heard`'s tenths of a second, and how loud that one is: a tenth of them has no
-/// less of it. On a busy machine the sound server leaves something out in most, which is not what is tested: another
-/// tone, or none, has next to nothing of it in any.
-pub(crate) fn steady(heard: &[f32], tone: f32) -> (f32, f32) {
-    let mut tenths: Vec<_> =
-        heard.chunks_exact(4800).map(|tenth| (tone_share(tenth, tone), rms(tenth))).collect();
-    let shown: Vec<String> = tenths.iter().map(|(share, loud)| format!("{share:.2}/{loud:.2}")).collect();
-    eprintln!("{tone} Hz by tenths: {}", shown.join(" "));
-    tenths.sort_by(|a, b| a.0.total_cmp(&b.0));
-    tenths[tenths.len() * 9 / 10]
+/// How much of so many samples of `heard`, where it is most, is this tone, and how loud they are: a busy machine's sound
+/// server leaves something out here and there.
+pub(crate) fn purest(heard: &[f32], tone: f32, samples: usize) -> (f32, f32) {
+    let stretches = heard.windows(samples).step_by(2400);
+    let rated = stretches.map(|stretch| (tone_share(stretch, tone), rms(stretch)));
+    rated.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
 }
 
 /// A tone at half of full scale.

@@ -1,7 +1,8 @@
 //! Token buckets: of bytes for a credential, and of answers for addresses that showed no credential.
 
+use crate::net::household;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// So many units a second, and so many at once.
@@ -55,16 +56,8 @@ impl Strangers {
     /// Whether `ip` gets one more answer.
     pub(crate) fn answer(&mut self, ip: IpAddr, now: Instant) -> bool {
         #[expect(clippy::cast_possible_truncation, reason = "the low bits of a hash are as good as any")]
-        let slot = self.hash.hash_one(network_of(ip)) as usize % SLOTS;
+        let slot = self.hash.hash_one(household(ip)) as usize % SLOTS;
         self.slots[slot].take(1.0, now)
-    }
-}
-
-/// What counts as one client's address: of IPv6 the network of 64 bits, of which every home has all.
-pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (!0 << 64)).into(),
     }
 }
 

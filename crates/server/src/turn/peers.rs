@@ -1,80 +1,8 @@
 //! Whom the relay may talk to. A relay that reaches the operator's own network, or the machine itself, is a
 //! hole in a firewall; so only public addresses are peers, and what the operator lists.
 
-use serde::Deserialize;
-use std::fmt;
+use crate::net::{Net, contains_v4, contains_v6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
-
-/// An address and how many of its bits count: `10.0.0.0/8`, or one address.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-/// A network that is not one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a network: write 10.0.0.0/8, fd00::/8, or one address")]
-pub struct NotANetwork(String);
-
-impl FromStr for Network {
-    type Err = NotANetwork;
-
-    fn from_str(text: &str) -> Result<Self, NotANetwork> {
-        let not = || NotANetwork(text.to_owned());
-        let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-        let address: IpAddr = address.parse().map_err(|_| not())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| not()))?;
-        if bits > most {
-            return Err(not());
-        }
-        Ok(Self { address, bits })
-    }
-}
-
-impl TryFrom<String> for Network {
-    type Error = NotANetwork;
-
-    fn try_from(text: String) -> Result<Self, NotANetwork> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
-    }
-}
-
-impl fmt::Debug for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Network {
-    /// Whether `ip` is in it. IPv4 in an IPv6 form is not in a network of IPv4.
-    pub fn contains(&self, ip: IpAddr) -> bool {
-        match (self.address, ip) {
-            (IpAddr::V4(network), IpAddr::V4(ip)) => contains_v4(network, self.bits, ip),
-            (IpAddr::V6(network), IpAddr::V6(ip)) => contains_v6(network, self.bits, ip),
-            _ => false,
-        }
-    }
-}
-
-fn contains_v4(network: Ipv4Addr, bits: u8, ip: Ipv4Addr) -> bool {
-    let differ = network.to_bits() ^ ip.to_bits();
-    differ.checked_shr(32 - u32::from(bits)).unwrap_or(0) == 0
-}
-
-fn contains_v6(network: Ipv6Addr, bits: u8, ip: Ipv6Addr) -> bool {
-    let differ = network.to_bits() ^ ip.to_bits();
-    differ.checked_shr(128 - u32::from(bits)).unwrap_or(0) == 0
-}
 
 /// IPv4 that is not the public's (IANA's registry of special-purpose addresses).
 const NOT_PUBLIC_V4: [(Ipv4Addr, u8); 15] = [
@@ -125,7 +53,7 @@ pub fn is_public(ip: IpAddr) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct Peers {
     /// Allowed although they are not public.
-    pub allowed: Vec<Network>,
+    pub allowed: Vec<Net>,
     /// Whether programs on this machine are peers: of a server that only this machine reaches.
     pub loopback: bool,
 }
@@ -140,7 +68,7 @@ impl Peers {
 
     /// Whether the operator has named `ip`.
     pub fn is_listed(&self, ip: IpAddr) -> bool {
-        self.loopback && ip.is_loopback() || self.allowed.iter().any(|network| network.contains(ip))
+        self.loopback && ip.is_loopback() || self.allowed.iter().any(|net| net.contains_literally(ip))
     }
 }
 
@@ -162,12 +90,12 @@ mod tests {
             ("fd00::/8", "fdff::1", "fe00::"),
             ("10.0.0.0/8", "10.0.0.1", "::ffff:10.0.0.1"),
         ] {
-            let network: Network = text.parse().unwrap();
-            assert!(network.contains(ip(inside)), "{network} {inside}");
-            assert!(!network.contains(ip(outside)), "{network} {outside}");
+            let network: Net = text.parse().unwrap();
+            assert!(network.contains_literally(ip(inside)), "{network} {inside}");
+            assert!(!network.contains_literally(ip(outside)), "{network} {outside}");
         }
         for text in ["", "10.0.0.0/33", "::/129", "10.0.0.0/", "10/8", "host", "10.0.0.0/-1"] {
-            assert!(text.parse::<Network>().is_err(), "{text}");
+            assert!(text.parse::<Net>().is_err(), "{text}");
         }
     }
 

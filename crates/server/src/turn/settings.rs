@@ -1,7 +1,7 @@
 //! The section `[turn]` of the server's file, and what is checked before anything starts.
 
+use crate::net::Net;
 use crate::turn::own::External;
-use crate::turn::peers::Network;
 use serde::Deserialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ pub struct Settings {
     /// Ports of the relayed addresses.
     pub relay_ports: Ports,
     /// Peers that are allowed although they are not public.
-    pub allow_peers: Vec<Network>,
+    pub allow_peers: Vec<Net>,
     /// The realm: any name, 1 to 64 characters.
     pub realm: String,
     /// Secrets that credentials may be made with, where others make them too: the first is ours. By default

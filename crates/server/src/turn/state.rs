@@ -1,8 +1,9 @@
 //! All allocations, as pure state: what a request changes and where a packet goes. Time and sockets come from
 //! outside, so that tests run it on a clock of their own.
 
+use crate::net::household;
 use crate::turn::allocation::{Allocation, Relay};
-use crate::turn::bucket::{Bucket, burst, network_of};
+use crate::turn::bucket::{Bucket, burst};
 use crate::turn::gate::Admitted;
 use crate::turn::own::{Family, Own};
 use crate::turn::peers::Peers;
@@ -182,7 +183,7 @@ impl<S: Clone> State<S> {
             let again = held.made_by == ask.id && held.user == admitted.user;
             return again.then(|| granted(held, now, None)).ok_or(Refusal::AllocationMismatch);
         }
-        let address = network_of(client.remote.ip());
+        let address = household(client.remote.ip());
         self.room_for(address, &admitted.user)?;
         let id = self.ever + 1;
         let no_later =
@@ -354,7 +355,7 @@ impl<S: Clone> State<S> {
         for relay in &held.relays {
             self.relays.remove(&relay.external);
         }
-        let address = network_of(client.remote.ip());
+        let address = household(client.remote.ip());
         if let Some(count) = self.addresses.get_mut(&address) {
             *count -= 1;
             if *count == 0 {

@@ -1,8 +1,8 @@
 //! The state on a clock of its own, with sockets that are numbers.
 
 use super::*;
+use crate::net::Net;
 use crate::turn::own::External;
-use crate::turn::peers::Network;
 use stun_types::message::{IntegrityAlgorithm, LongTermKeyCredentials};
 
 /// Gives out numbers; ports that are taken elsewhere are refused.
@@ -41,7 +41,7 @@ fn world_with(rules: Rules, own: Own) -> World {
 }
 
 fn rules(allowed: &[&str]) -> Rules {
-    let allowed: Vec<Network> = allowed.iter().map(|text| text.parse().unwrap()).collect();
+    let allowed: Vec<Net> = allowed.iter().map(|text| text.parse().unwrap()).collect();
     let peers = Peers { allowed, loopback: false };
     Rules { ports: Ports { first: 50_000, last: 50_099 }, quotas: quotas(), peers }
 }

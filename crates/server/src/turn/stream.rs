@@ -1,6 +1,6 @@
 //! Clients by TCP and TLS: one connection each, frames cut out of a stream.
 
-use crate::turn::bucket::network_of;
+use crate::net::household;
 use crate::turn::engine::Engine;
 use crate::turn::sink::{Outgoing, Sink};
 use crate::turn::state::{Client, Transport};
@@ -61,7 +61,7 @@ impl Streams {
     }
 
     fn enter(self: &Arc<Self>, remote: IpAddr) -> Option<Seat> {
-        let address = network_of(remote);
+        let address = household(remote);
         let mut open = self.lock();
         let of_address = open.of_address.get(&address).copied().unwrap_or(0);
         // overflow: the connection is closed.
