@@ -71,6 +71,7 @@ const BURST: Duration = Duration::from_millis(250);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     #[test]
     fn a_bucket_lets_the_rate_through_and_one_burst() {
