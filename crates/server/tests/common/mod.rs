@@ -56,8 +56,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Bare<S> {
 
     /// The next text frame, within 5 s.
     pub(crate) async fn hear(&mut self) -> Value {
+        self.hear_within(Duration::from_secs(5)).await
+    }
+
+    /// The next text frame. Pings are answered meanwhile, and put off the end of the wait.
+    pub(crate) async fn hear_within(&mut self, wait: Duration) -> Value {
         loop {
-            let frame = timeout(Duration::from_secs(5), self.0.next()).await.expect("silence");
+            let frame = timeout(wait, self.0.next()).await.expect("silence");
             match frame.expect("the connection ended").expect("the connection broke") {
                 Message::Text(text) => return serde_json::from_str(&text).unwrap(),
                 Message::Ping(_) | Message::Pong(_) => {}
