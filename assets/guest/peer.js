@@ -2,6 +2,8 @@
 // mending of its path. Tracks come and go by replaceTrack alone, so nothing but the first offer and ICE
 // restarts is ever negotiated.
 
+import { Hearing } from './hearing.js';
+
 const KINDS = ['audio', 'video'];
 // overflow: a candidate that comes before the description and finds so many is dropped.
 const CANDIDATES_KEPT = 64;
@@ -21,6 +23,8 @@ export class Peer {
   pc;
   /** What they send, for a video element. */
   stream = new MediaStream();
+  /** What comes from them. */
+  hearing = new Hearing();
   /** `connecting`, `connected`, `disconnected`, `restarting`, `failed`. */
   state = 'connecting';
 
@@ -33,6 +37,7 @@ export class Peer {
   #early = [];
   #found = [];
   #work = Promise.resolve();
+  #restarted = 0;
   #making = false;
   #ignoring = false;
   #timer = 0;
@@ -106,6 +111,20 @@ export class Peer {
     } catch (error) {
       console.warn(`the servers are not taken: ${error}`);
     }
+  }
+
+  /** Looks whether something came since the last look. @param now ms */
+  listen(now) {
+    const sources = this.pc.getReceivers().flatMap((receiver) => receiver.getSynchronizationSources?.() ?? []);
+    this.hearing.look(sources.map(({ source, timestamp }) => `${source} ${timestamp}`).join(), now);
+  }
+
+  /** Our network is another now, and nothing comes over the old path: no use in waiting for it, or for them. */
+  hurry(now) {
+    if (this.#restarted > this.hearing.last || this.pc.connectionState === 'new') return;
+    this.#restarted = now;
+    this.state = 'restarting';
+    this.#restart();
   }
 
   /** Hangs up. */

@@ -4,6 +4,11 @@ import { Peer } from './peer.js';
 import { Servers } from './servers.js';
 import { Signaling } from './signaling.js';
 
+/** Between two looks at what comes from the others, ms. */
+const LOOK_EVERY = 250;
+/** Between two doubts whether the server is there, ms. */
+const DOUBT_AGAIN = 5000;
+
 export class Room {
   /** Our id; null before the welcome. */
   id = null;
@@ -23,6 +28,8 @@ export class Room {
   #media;
   #on;
   #said = '';
+  #looking = 0;
+  #doubted = -Infinity;
 
   /**
    * @param password the room's, as far as we know it
@@ -34,6 +41,7 @@ export class Room {
     this.#media = media;
     this.#on = on;
     this.#password = password;
+    this.#looking = setInterval(() => this.#look(performance.now()), LOOK_EVERY);
     const hello = () => {
       this.#said = JSON.stringify(this.#state());
       return { room, name, ...this.#state(), password: this.#password };
@@ -42,7 +50,7 @@ export class Room {
       message: (message) => this.#take(message),
       dropped: () => on.server(false),
       ended: (code, text) => {
-        this.#hangUp();
+        this.#end();
         on.ended(code, text);
       },
     });
@@ -82,7 +90,7 @@ export class Room {
 
   leave() {
     this.#signaling.bye();
-    this.#hangUp();
+    this.#end();
   }
 
   #state() {
@@ -204,6 +212,27 @@ export class Room {
     const person = { ...participant, peer };
     this.people.set(id, person);
     return person;
+  }
+
+  /** Those who send something, and of whom nothing comes: is it the network, and is it ours? */
+  #look(now) {
+    const silent = [];
+    for (const { peer, audio, video } of this.people.values()) {
+      peer.listen(now);
+      if ((audio || video) && peer.hearing.silent(now)) silent.push(peer);
+    }
+    const { opened, heard } = this.#signaling;
+    // The server had to be reached over another socket since they fell silent: it is our network.
+    silent.filter(({ hearing }) => hearing.last < opened).forEach((peer) => peer.hurry(now));
+    const unsure = silent.some(({ hearing }) => hearing.last > heard);
+    if (!unsure || now - this.#doubted < DOUBT_AGAIN) return;
+    this.#doubted = now;
+    this.#signaling.doubt({ type: 'ice' });
+  }
+
+  #end() {
+    clearInterval(this.#looking);
+    this.#hangUp();
   }
 
   #hangUp() {

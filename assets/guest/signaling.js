@@ -13,6 +13,8 @@ export class Signaling {
   #hello;
   #on;
   #socket = null;
+  /** Another one under way, while we doubt that the first is alive. */
+  #spare = null;
   #resume = null;
   #welcome = false;
   #waiting = [];
@@ -20,6 +22,9 @@ export class Signaling {
   #timer = 0;
   #over = false;
   #online = () => this.#again();
+  /** When our place was last taken over a new socket, and when the server last said something: ms. */
+  opened = 0;
+  heard = 0;
 
   /**
    * @param url the server's `/ws`
@@ -53,6 +58,30 @@ export class Signaling {
     if (this.#waiting.push(message) > MESSAGES_KEPT) this.#waiting.shift();
   }
 
+  /**
+   * The network may be another now, and a socket of the old one would be silent for minutes. Asks, and opens a
+   * spare socket meanwhile; whichever is first is used: so nobody has to know how long an answer takes here.
+   *
+   * @param question a message that the server always answers
+   */
+  doubt(question) {
+    if (!this.#welcome || this.#spare) return;
+    this.send(question);
+    const spare = new WebSocket(this.#url);
+    this.#spare = spare;
+    spare.onopen = () => {
+      if (this.#spare !== spare || !this.#welcome) return;
+      this.#spare = null;
+      this.#welcome = false;
+      this.#socket.close();
+      this.#use(spare);
+      this.#greet(spare);
+    };
+    spare.onclose = () => {
+      if (this.#spare === spare) this.#spare = null;
+    };
+  }
+
   /** Leaves the room. */
   bye() {
     if (this.#over) return;
@@ -65,17 +94,25 @@ export class Signaling {
     this.#welcome = false;
     clearTimeout(this.#timer);
     window.removeEventListener('online', this.#online);
+    this.#forgetSpare();
     this.#socket?.close();
   }
 
   #connect() {
+    this.#forgetSpare();
     const socket = new WebSocket(this.#url);
+    socket.onopen = () => this.#greet(socket);
+    this.#use(socket);
+  }
+
+  #greet(socket) {
+    const hello = { type: 'hello', v: VERSION, ...this.#hello(), knock: true };
+    if (this.#resume) hello.resume = this.#resume;
+    socket.send(JSON.stringify(hello));
+  }
+
+  #use(socket) {
     this.#socket = socket;
-    socket.onopen = () => {
-      const hello = { type: 'hello', v: VERSION, ...this.#hello(), knock: true };
-      if (this.#resume) hello.resume = this.#resume;
-      socket.send(JSON.stringify(hello));
-    };
     socket.onmessage = ({ data }) => {
       if (socket === this.#socket && !this.#over) this.#take(data);
     };
@@ -86,7 +123,15 @@ export class Signaling {
     this.#timer = setTimeout(() => this.#again(), WELCOME_WITHIN);
   }
 
+  #forgetSpare() {
+    const spare = this.#spare;
+    this.#spare = null;
+    spare?.close();
+  }
+
   #take(data) {
+    this.#forgetSpare();
+    this.heard = performance.now();
     let message;
     try {
       message = JSON.parse(data);
@@ -113,6 +158,7 @@ export class Signaling {
     clearTimeout(this.#timer);
     this.#resume = message.resume;
     this.#welcome = true;
+    this.opened = this.heard;
     this.#tries = 0;
     const waiting = this.#waiting.splice(0);
     // What was meant for people of a room that we are no longer in means nothing to those of the new one.

@@ -88,3 +88,14 @@ async fn a_browser_is_measured_as_we_are() {
         assert!(series.delay_ms.len() > 60 && series.sent_kbps.len() == 60, "{}", series.delay_ms.len());
     }
 }
+
+#[tokio::test]
+async fn a_guest_whose_address_changes_is_soon_back() {
+    let Some(entries) = call(scenario("N12").stretched(15.0), Pair::Mixed).await else { return };
+    assert_eq!(entries.len(), 2);
+    for Entry { figures, .. } in &entries {
+        pictures_are_whole(figures);
+        // The floor is 3 s. A browser left to itself takes 8 to 13.
+        assert!(figures.picture.back_s.is_some_and(|after| after <= 4.0), "{figures:?}");
+    }
+}

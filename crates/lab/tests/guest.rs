@@ -225,6 +225,33 @@ async fn both_may_look_for_a_new_path_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flow_that_stops_is_told_from_little_that_comes() {
+    let server = serve().await;
+    let browser = Browser::launch(&Options::default()).await.unwrap();
+    let page = Person::opens(&browser, &link(&server, "hearing")).await.page;
+    // Each text: what was found at looks 250 ms apart. Then, when it was silent.
+    let heard = |found: &str| {
+        let looks = format!("[...'{found}'].flatMap((found, at) => (hearing.look(found, at * 250), ");
+        let told = "hearing.silent(at * 250) ? [at] : [])).join()";
+        format!(
+            "import('/assets/hearing.js').then(({{ Hearing }}) => {{ const hearing = new Hearing(); return {looks}{told}; }})"
+        )
+    };
+    for (found, silent) in [
+        ("abcdefghijkl", ""),
+        // Three looks in a row may find nothing new: Opus rests for 400 ms.
+        ("abcdddefffgggh", ""),
+        ("abcdddddddd", "6,7,8,9,10"),
+        // Too little before it to tell.
+        ("abbbbbbcccccc", ""),
+        // It comes again, and its next end is told only once it flowed again.
+        ("abcddddddeffffffghijklllll", "6,7,8,24,25"),
+    ] {
+        assert_eq!(page.evaluate(&heard(found)).await.unwrap(), silent, "{found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_people_see_two_each_and_write_to_each_other() {
     let server = serve().await;
     let browser = Browser::launch(&Options::default()).await.unwrap();

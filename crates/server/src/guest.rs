@@ -25,6 +25,7 @@ pub(crate) const ASSETS: &[Asset] = assets![
     "door.js" "text/javascript; charset=utf-8",
     "guest.css" "text/css; charset=utf-8",
     "guest.js" "text/javascript; charset=utf-8",
+    "hearing.js" "text/javascript; charset=utf-8",
     "icon.svg" "image/svg+xml",
     "media.js" "text/javascript; charset=utf-8",
     "peer.js" "text/javascript; charset=utf-8",
