@@ -117,6 +117,9 @@ export class Peer {
   listen(now) {
     const sources = this.pc.getReceivers().flatMap((receiver) => receiver.getSynchronizationSources?.() ?? []);
     this.hearing.look(sources.map(({ source, timestamp }) => `${source} ${timestamp}`).join(), now);
+    // The browser may not have noticed that there was no path for a while: it tells nothing then.
+    const back = this.state === 'restarting' && this.pc.connectionState === 'connected';
+    if (back && this.hearing.last > this.#restarted) this.#moved();
   }
 
   /** Our network is another now, and nothing comes over the old path: no use in waiting for it, or for them. */
