@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use server::settings::{Layers, Settings, show};
+use server::settings::{ConfigError, Layers, Settings, show};
 use server::{Config, Server, notify};
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -28,14 +28,16 @@ struct Cli {
     settings: Settings,
 }
 
+/// Of `sysexits.h`: the settings are wrong. To start again as it is would be of no use: systemd does not.
+const EX_CONFIG: u8 = 78;
+
 fn main() -> ExitCode {
-    match start() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("snug-server: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let error = match start() {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(error) => error,
+    };
+    eprintln!("snug-server: {error:#}");
+    if error.is::<ConfigError>() { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
 }
 
 fn start() -> anyhow::Result<()> {
