@@ -18,6 +18,14 @@ function startingFast({ type, sdp }) {
   return { type, sdp: sdp.replace(/^a=rtpmap:(\d+) VP8\/90000\r\n/m, '$&a=fmtp:$1 x-google-start-bitrate=1500\r\n') };
 }
 
+/** A browser hears music in mono, and pauses as sound, unless its own description says otherwise of Opus. */
+function hearing({ type, sdp }) {
+  const opus = /^a=rtpmap:(\d+) opus\/48000\/2\r?$/im.exec(sdp)?.[1];
+  const wishes = ['stereo=1', 'usedtx=1'];
+  const add = (line) => wishes.reduce((all, wish) => (new RegExp(`[ ;]${wish}`).test(all) ? all : `${all};${wish}`), line);
+  return { type, sdp: opus ? sdp.replace(new RegExp(`^a=fmtp:${opus} [^\\r\\n]*`, 'm'), add) : sdp };
+}
+
 export class Peer {
   /** The connection itself; tests look at its statistics. */
   pc;
@@ -147,10 +155,14 @@ export class Peer {
   async #offer() {
     try {
       this.#making = true;
-      await this.pc.setLocalDescription();
+      const offer = await this.pc.createOffer();
+      // Theirs came first.
+      if (this.pc.signalingState !== 'stable') return;
+      await this.pc.setLocalDescription(hearing(offer));
       this.#say(this.pc.localDescription);
     } catch (error) {
-      this.#broken(error);
+      // Theirs came while ours was being taken.
+      if (error.name !== 'InvalidStateError') this.#broken(error);
     } finally {
       this.#making = false;
     }
@@ -168,7 +180,7 @@ export class Peer {
       for (const candidate of this.#early.splice(0)) await this.#add(candidate);
       if (description.type !== 'offer') return;
       await this.#adopt();
-      await pc.setLocalDescription();
+      await pc.setLocalDescription(hearing(await pc.createAnswer()));
       this.#say(pc.localDescription);
     } catch (error) {
       this.#broken(error);

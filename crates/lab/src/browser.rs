@@ -34,11 +34,21 @@ pub struct Options {
     pub namespace: Option<String>,
     /// More command line switches.
     pub flags: Vec<String>,
+    /// Environment variables beside ours: names and values.
+    pub environment: Vec<(String, PathBuf)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { video: None, audio: None, devices: 3, allow: true, namespace: None, flags: Vec::new() }
+        Self {
+            video: None,
+            audio: None,
+            devices: 3,
+            allow: true,
+            namespace: None,
+            flags: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 }
 

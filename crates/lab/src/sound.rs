@@ -2,7 +2,15 @@
 //!
 //! Speech from the far side is played, comes back from the room, and meets a near voice; [`media::audio::cleaner`]
 //! cleans it, fed in blocks of 10 ms as the audio thread does. Figures are of sound alone: no clock, no device.
+//!
+//! [`ear`] and [`clocks`] are of whole calls, on sound devices that are none: how long sound takes from mouth to ear,
+//! and how it comes through when the clocks of two sound cards are apart.
 
+mod chirp;
+pub mod clocks;
+pub mod ear;
+mod ends;
+mod pulse;
 mod room;
 mod score;
 

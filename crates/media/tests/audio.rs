@@ -1,6 +1,7 @@
 //! Sound from end to end with files in the place of devices: microphone, Opus, jitter buffer, speaker.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use media::audio::Processing;
 use media::audio::measure::{rms, tone_share};
 use media::{Audio, AudioEvent, AudioPacket, AudioUplink, DeviceError, MicUse, RtpPacket, SpeakerUse};
 use std::path::{Path, PathBuf};
@@ -31,10 +32,15 @@ fn spec(channels: u16, sample_rate: u32, bits: u16, float: bool) -> hound::WavSp
     hound::WavSpec { channels, sample_rate, bits_per_sample: bits, sample_format }
 }
 
-fn heard(path: &Path) -> Vec<f32> {
+fn heard_wide(path: &Path) -> Vec<[f32; 2]> {
     let reader = hound::WavReader::open(path).unwrap();
-    assert_eq!((reader.spec().channels, reader.spec().sample_rate), (1, 48_000));
-    reader.into_samples::<i16>().map(|x| f32::from(x.unwrap()) / 32_768.0).collect()
+    assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 48_000));
+    let all: Vec<f32> = reader.into_samples::<i16>().map(|x| f32::from(x.unwrap()) / 32_768.0).collect();
+    all.chunks_exact(2).map(|frame| [frame[0], frame[1]]).collect()
+}
+
+fn heard(path: &Path) -> Vec<f32> {
+    heard_wide(path).iter().map(|[left, right]| (left + right) * 0.5).collect()
 }
 
 struct Rig {
@@ -132,6 +138,64 @@ fn a_wav_microphone_is_heard_in_a_wav_speaker_and_mute_is_silence() {
     assert!(tone_share(&loud, 1000.0) > 0.9, "{}", tone_share(&loud, 1000.0));
     let tail = &heard[heard.len() - 24_000..];
     assert!(rms(tail) < 0.001, "muted, yet {}", rms(tail));
+}
+
+/// Tones of 500 Hz on the left and 800 Hz on the right.
+fn two_tones(path: &Path) {
+    let mut writer = hound::WavWriter::create(path, spec(2, 48_000, 16, false)).unwrap();
+    for n in 0..48_000 {
+        for hertz in [500.0, 800.0] {
+            let x = (n as f32 * hertz * std::f32::consts::TAU / 48_000.0).sin();
+            writer.write_sample((x * 10_000.0) as i16).unwrap();
+        }
+    }
+    writer.finalize().unwrap();
+}
+
+#[test]
+fn music_is_stereo_from_end_to_end_and_can_be_switched_to_and_from_in_the_middle() {
+    let (_keep, folder) = temp();
+    two_tones(&folder.join("in.wav"));
+    let out = folder.join("out.wav");
+    let rig = rig();
+    rig.audio.use_speaker(SpeakerUse::File(out.clone()));
+    rig.event(|event| matches!(event, AudioEvent::SpeakerOpened { .. }));
+    let inlet = rig.audio.add_remote(7);
+    rig.audio.set_uplink(AudioUplink { bitrate: 128_000, loss: 0.0, long: false, dtx: true });
+    rig.audio.use_mic(MicUse::File(folder.join("in.wav")));
+    let (mut seq, mut next) = (0, None);
+    let mut send = |seconds: usize| {
+        for _ in 0..seconds * 50 {
+            let packet = rig.packet();
+            // Some samples are left out where the one kind ends and the other begins.
+            let gap = next.map_or(0, |next| packet.timestamp.wrapping_sub(next));
+            assert!(gap < 2 * 960, "a gap of {gap} samples");
+            next = Some(packet.timestamp.wrapping_add(960));
+            inlet.push(rtp(seq, &packet));
+            seq += 1;
+        }
+    };
+    send(2);
+    rig.audio.set_processing(Processing { music: true, ..Processing::default() });
+    send(3);
+    rig.audio.set_processing(Processing::default());
+    send(2);
+    let stats = rig.audio.remote_stats(7).unwrap();
+    assert_eq!((stats.packets_lost, stats.packets_discarded), (0, 0), "{stats:?}");
+    drop((rig, inlet));
+    let heard = heard_wide(&out);
+    let side = |from: f32, n: usize| -> Vec<f32> {
+        let from = (from * 48_000.0) as usize;
+        heard[from..from + 24_000].iter().map(|frame| frame[n]).collect()
+    };
+    let [left, right] = [0, 1].map(|n| side(3.8, n));
+    assert!(tone_share(&left, 500.0) > 0.95 && tone_share(&left, 800.0) < 0.01, "left is left");
+    assert!(tone_share(&right, 800.0) > 0.95 && tone_share(&right, 500.0) < 0.01, "right is right");
+    for from in [1.2, 6.2] {
+        let [left, right] = [0, 1].map(|n| side(from, n));
+        assert_eq!(left, right, "a voice comes from the middle");
+        assert!(tone_share(&left, 500.0) > 0.3 && tone_share(&left, 800.0) > 0.3);
+    }
 }
 
 #[test]
@@ -242,7 +306,7 @@ fn a_thinner_link_makes_smaller_packets_at_once() {
     let rig = rig();
     rig.audio.use_mic(MicUse::Tone);
     let size = |bitrate| {
-        rig.audio.set_uplink(AudioUplink { bitrate, loss: 0.0, long: false });
+        rig.audio.set_uplink(AudioUplink { bitrate, loss: 0.0, long: false, dtx: false });
         // Those that were on their way, and one that the encoder turns in.
         (0..5).for_each(|_| drop(rig.packet()));
         (0..25).map(|_| rig.packet().data.len()).sum::<usize>()
@@ -259,7 +323,7 @@ fn long_and_short_packets_follow_each_other_without_a_gap() {
     let mut lengths = Vec::new();
     let mut stalls = 0;
     for long in [false, true, false] {
-        rig.audio.set_uplink(AudioUplink { bitrate: 16_000, loss: 0.0, long });
+        rig.audio.set_uplink(AudioUplink { bitrate: 16_000, loss: 0.0, long, dtx: false });
         for _ in 0..15 {
             let packet = rig.packet();
             let length = media::codec::opus::duration(&packet.data).unwrap();

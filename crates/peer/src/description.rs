@@ -46,6 +46,18 @@ impl Description {
         self.sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:"))
     }
 
+    /// Whether who wrote it would rather be sent less in pauses of speech (`usedtx=1` of Opus; RFC 7587, 6.1).
+    pub fn wants_dtx(&self) -> bool {
+        let lines = || self.sdp.lines().map(str::trim_end);
+        let coded = lines().filter_map(|line| line.strip_prefix("a=rtpmap:")?.split_once(' '));
+        let opus = coded.filter(|(_, codec)| codec.to_ascii_lowercase().starts_with("opus/"));
+        let types: Vec<&str> = opus.map(|(payload_type, _)| payload_type).take(MAX_MEDIA).collect();
+        let mut formats = lines().filter_map(|line| line.strip_prefix("a=fmtp:")?.split_once(' '));
+        formats.any(|(payload_type, parameters)| {
+            types.contains(&payload_type) && parameters.split(';').any(|each| each.trim() == "usedtx=1")
+        })
+    }
+
     /// Whether it is short enough and carries what a connection cannot do without. The stack below finds
     /// out half way through, when the connection is already changed.
     ///
@@ -171,6 +183,21 @@ mod tests {
         assert!(!of("candidate:1 1 tcp 1 192.0.2.2 9 typ host tcptype active").usable());
         assert!(!of("").usable());
         assert!(!of(&format!("candidate:1 1 udp {}", "1".repeat(MAX_CANDIDATE))).usable());
+    }
+
+    #[test]
+    fn a_wish_for_pauses_is_read_where_it_is_said_of_opus() {
+        let wants = |fmtp: &str| {
+            let sdp = format!("v=0\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\n{fmtp}\r\n");
+            Description::answer(sdp).wants_dtx()
+        };
+        assert!(wants("a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1"));
+        assert!(wants("a=fmtp:111 usedtx=1; stereo=1"));
+        assert!(!wants("a=fmtp:111 minptime=10;useinbandfec=1"));
+        assert!(!wants("a=fmtp:111 usedtx=0"));
+        assert!(!wants("a=fmtp:63 usedtx=1"));
+        assert!(!wants("a=fmtp:111"));
+        assert!(!wants(""));
     }
 
     #[test]

@@ -68,12 +68,14 @@ pub(crate) fn vp8() -> RTCRtpCodec {
     }
 }
 
+/// We take pauses (DTX), and may send stereo, for music. That we would rather be sent stereo is not said: a browser
+/// would then send a voice as stereo, at twice its bitrate.
 pub(crate) fn opus() -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: MIME_TYPE_OPUS.into(),
         clock_rate: 48_000,
         channels: 2,
-        sdp_fmtp_line: "minptime=10;useinbandfec=1;usedtx=1".into(),
+        sdp_fmtp_line: "minptime=10;useinbandfec=1;usedtx=1;sprop-stereo=1".into(),
         rtcp_feedback: vec![],
     }
 }

@@ -53,6 +53,7 @@ use engine::Wires;
 use net::Net;
 use sender::Slot;
 use stats::{KindStats, SlotState, TransportStats};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use tokio::sync::{mpsc, watch};
@@ -77,6 +78,7 @@ pub struct Peer {
     shared: Arc<Shared>,
     audio: SenderSlot,
     video: SenderSlot,
+    wants_dtx: AtomicBool,
 }
 
 impl std::fmt::Debug for Peer {
@@ -138,7 +140,8 @@ impl Peer {
             closing: closed,
         };
         let task = tokio::sync::Mutex::new(Some(runtime.spawn(connection::run(start))));
-        Ok(Self { requests, closing, task, shared, audio: SenderSlot(audio), video: SenderSlot(video) })
+        let (audio, video) = (SenderSlot(audio), SenderSlot(video));
+        Ok(Self { requests, closing, task, shared, audio, video, wants_dtx: AtomicBool::new(false) })
     }
 
     /// Makes an offer, which comes as [`PeerEvent::Description`]. While one is out, this does nothing.
@@ -170,6 +173,7 @@ impl Peer {
     /// An offer or answer came. One that cannot be used comes back as [`PeerEvent::Rejected`], and the
     /// connection goes on as it was.
     pub fn remote_description(&self, description: Description) -> Result<(), PeerError> {
+        self.wants_dtx.store(description.wants_dtx(), Ordering::Relaxed);
         self.ask(Request::Description(description))
     }
 
@@ -198,6 +202,11 @@ impl Peer {
     /// The state now; changes come as [`PeerEvent::State`].
     pub fn state(&self) -> ConnectionState {
         *self.shared.state.borrow()
+    }
+
+    /// Whether the other side's last description asked for less in pauses of speech (DTX).
+    pub fn wants_dtx(&self) -> bool {
+        self.wants_dtx.load(Ordering::Relaxed)
     }
 
     /// What the path is thought to carry, as it changes: some ten times a second while something is sent.

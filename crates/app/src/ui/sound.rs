@@ -93,7 +93,7 @@ pub(super) fn settings(ui: &mut Ui, sound: &Sound, talk_key: &mut Key, out: &mut
         ui.checkbox(&mut wanted.gain, "Automatic gain");
         noise(ui, &mut wanted);
     });
-    ui.checkbox(&mut wanted.music, "Music mode").on_hover_text("128 kb/s, no processing");
+    ui.checkbox(&mut wanted.music, "Music mode").on_hover_text("Stereo, 128 kb/s, no processing");
     if wanted != sound.processing {
         out.push(Command::Processing { processing: wanted });
     }

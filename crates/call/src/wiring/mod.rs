@@ -304,6 +304,8 @@ impl Wiring {
             bitrate: shares.audio,
             loss: shares.loss as f32,
             long: shares.long,
+            // Sound is encoded once for everybody.
+            dtx: self.legs.values().filter(|leg| leg.connected).all(|leg| leg.peer().wants_dtx()),
         });
         self.audio_target = shares.audio;
     }

@@ -41,6 +41,7 @@ impl Chromium {
             namespace: Some(link.namespace(host).to_owned()),
             // Cameras are only for secure pages; https would change nothing that is measured.
             flags: vec![format!("--unsafely-treat-insecure-origin-as-secure={url}")],
+            environment: Vec::new(),
         };
         let browser = Browser::launch(&options).await?;
         let page = browser.page().await?;

@@ -65,8 +65,13 @@ impl Cleaner {
             if processing.echo && !self.processing.echo {
                 (self.filter, self.residue) = (EchoFilter::new(), Residue::new());
             }
+            let music = processing.music != self.processing.music;
             self.processing = processing;
             self.module.apply_config(config(processing));
+            if music {
+                // Nothing has passed here meanwhile.
+                self.begin_anew();
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use ::cpal::{
 
 use super::device::{DeviceMic, DeviceSpeaker, Opened};
 use super::loudest::Loudest;
-use super::ring::{Gauge, MicFeed, SpeakerFeed, from_mic, to_speaker};
+use super::ring::{Gauge, Heard, MicFeed, SpeakerFeed, from_mic, to_speaker};
 use super::watch::{self, Landscape, Seen, Side};
 use crate::codec::opus::RATE;
 use crate::ends::{DeviceError, DeviceInfo};
@@ -377,10 +377,23 @@ where
     let mut loudest = Loudest::new(config.channels, config.sample_rate);
     let take = move |data: &[T], _: &::cpal::InputCallbackInfo| {
         let frames = data.chunks_exact(channels);
-        let mono = |frame: &[T]| loudest.mono(frame.iter().map(|x| x.to_sample::<f32>()));
-        feed.write(frames.len(), frames.map(mono));
+        let heard = |frame: &[T]| {
+            let mono = loudest.mono(frame.iter().map(|x| x.to_sample::<f32>()));
+            let wide = match frame {
+                [left, right] => [left, right].map(|x| whole(x.to_sample::<f32>())),
+                // One, or so many that nobody knows which two belong together.
+                _ => [mono; 2],
+            };
+            Heard { mono, wide }
+        };
+        feed.write(frames.len(), frames.map(heard));
     };
     device.build_input_stream(config, take, on_error(gauge), Some(BUILD))
+}
+
+/// Within full scale; what is not a number is silence.
+fn whole(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 /// Opens a speaker; may block for seconds.
@@ -399,7 +412,7 @@ fn open_speaker_by(host: &Host, wanted: Option<&str>, wake: &Thread) -> Result<D
     let Ids { full: id, name, .. } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_output_config().map_err(fail)?;
-    let (config, format) = config(host, &default, 1);
+    let (config, format) = config(host, &default, 2);
     let built = with_buffers(&id, config, |config| {
         let (feed, ring, gauge) = to_speaker(config.sample_rate as usize / 2, wake);
         let stream = match format {
@@ -433,10 +446,14 @@ where
     let channels = usize::from(config.channels.max(1));
     let give = move |data: &mut [T], _: &::cpal::OutputCallbackInfo| {
         let mut frames = data.chunks_exact_mut(channels);
-        feed.read(frames.len(), |x| {
-            if let Some(frame) = frames.next() {
-                frame.fill(x.to_sample::<T>());
+        feed.read(frames.len(), |[left, right]| match frames.next() {
+            Some([one]) => *one = ((left + right) * 0.5).to_sample::<T>(),
+            Some(frame) => {
+                // Front, rear, and so on: those on the left come before those on the right.
+                let sides = [left.to_sample::<T>(), right.to_sample::<T>()];
+                frame.iter_mut().zip(sides.iter().cycle()).for_each(|(out, side)| *out = *side);
             }
+            None => {}
         });
     };
     device.build_output_stream(config, give, on_error(gauge), Some(BUILD))

@@ -10,7 +10,7 @@ use super::BLOCK;
 use super::ends::{MicSource, SpeakerSink};
 use super::opener::Named;
 use super::resample::Resampler;
-use super::ring::Gauge;
+use super::ring::{Gauge, Heard};
 use crate::codec::opus::RATE;
 use crate::ends::DeviceError;
 
@@ -106,16 +106,43 @@ impl Watchdog {
 /// A microphone that is open.
 pub(crate) struct DeviceMic {
     opened: Opened,
-    ring: Consumer<f32>,
+    ring: Consumer<Heard>,
     resampler: Resampler,
+    /// For left and right.
+    wide: [Resampler; 2],
+    scratch: [Vec<f32>; 3],
     watchdog: Watchdog,
     missed: u64,
 }
 
 impl DeviceMic {
-    pub(crate) fn new(opened: Opened, ring: Consumer<f32>) -> Self {
-        let resampler = Resampler::new(opened.rate, RATE);
-        Self { opened, ring, resampler, watchdog: Watchdog::default(), missed: 0 }
+    pub(crate) fn new(opened: Opened, ring: Consumer<Heard>) -> Self {
+        let [resampler, left, right] = std::array::from_fn(|_| Resampler::new(opened.rate, RATE));
+        let (wide, scratch, watchdog) = ([left, right], Default::default(), Watchdog::default());
+        Self { opened, ring, resampler, wide, scratch, watchdog, missed: 0 }
+    }
+
+    /// Takes all that the ring holds.
+    fn take(&mut self, wide: bool, out: &mut Vec<f32>) {
+        let there = self.ring.slots();
+        let Ok(chunk) = self.ring.read_chunk(there) else { return };
+        let [raw, left, right] = &mut self.scratch;
+        let (a, b) = chunk.as_slices();
+        let mut convert = |resampler: &mut Resampler, pick: fn(&Heard) -> f32, out: &mut Vec<f32>| {
+            raw.clear();
+            raw.extend(a.iter().chain(b).map(pick));
+            resampler.push(raw, out);
+        };
+        if wide {
+            left.clear();
+            right.clear();
+            convert(&mut self.wide[0], |heard| heard.wide[0], left);
+            convert(&mut self.wide[1], |heard| heard.wide[1], right);
+            out.extend(left.iter().zip(right.iter()).flat_map(|(left, right)| [*left, *right]));
+        } else {
+            convert(&mut self.resampler, |heard| heard.mono, out);
+        }
+        chunk.commit_all();
     }
 }
 
@@ -130,15 +157,9 @@ impl Named for DeviceMic {
 }
 
 impl MicSource for DeviceMic {
-    fn read(&mut self, now: Instant, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
+    fn read(&mut self, now: Instant, wide: bool, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
         self.watchdog.check(&self.opened, now)?;
-        let there = self.ring.slots();
-        if let Ok(chunk) = self.ring.read_chunk(there) {
-            let (a, b) = chunk.as_slices();
-            self.resampler.push(a, out);
-            self.resampler.push(b, out);
-            chunk.commit_all();
-        }
+        self.take(wide, out);
         let missed = self.opened.gauge.missed.load(Ordering::Relaxed);
         let lost = missed - self.missed;
         self.missed = missed;
@@ -163,9 +184,11 @@ impl MicSource for DeviceMic {
 /// only as fast as time passes, so that delay can neither creep in nor be gulped in.
 pub(crate) struct DeviceSpeaker {
     opened: Opened,
-    ring: Producer<f32>,
-    resampler: Resampler,
-    converted: Vec<f32>,
+    ring: Producer<[f32; 2]>,
+    /// For left and right.
+    resamplers: [Resampler; 2],
+    converted: [Vec<f32>; 2],
+    frames: Vec<[f32; 2]>,
     watchdog: Watchdog,
     level: Level,
     missed: u64,
@@ -174,13 +197,13 @@ pub(crate) struct DeviceSpeaker {
 }
 
 impl DeviceSpeaker {
-    pub(crate) fn new(opened: Opened, ring: Producer<f32>) -> Self {
-        let resampler = Resampler::new(RATE, opened.rate);
+    pub(crate) fn new(opened: Opened, ring: Producer<[f32; 2]>) -> Self {
         Self {
+            resamplers: std::array::from_fn(|_| Resampler::new(RATE, opened.rate)),
             opened,
             ring,
-            resampler,
-            converted: Vec::new(),
+            converted: Default::default(),
+            frames: Vec::new(),
             watchdog: Watchdog::default(),
             level: Level::default(),
             missed: 0,
@@ -238,11 +261,16 @@ impl SpeakerSink for DeviceSpeaker {
         Duration::from_secs_f64((held + self.level.call()) as f64 / f64::from(RATE))
     }
 
-    fn write(&mut self, block: &[f32; BLOCK]) -> Result<(), DeviceError> {
-        self.converted.clear();
-        self.resampler.push(block, &mut self.converted);
+    fn write(&mut self, block: &[[f32; BLOCK]; 2]) -> Result<(), DeviceError> {
+        for ((resampler, pcm), out) in self.resamplers.iter_mut().zip(block).zip(&mut self.converted) {
+            out.clear();
+            resampler.push(pcm, out);
+        }
+        let [left, right] = &self.converted;
+        self.frames.clear();
+        self.frames.extend(left.iter().zip(right).map(|(left, right)| [*left, *right]));
         // The target is far below the ring's half second: there is room, or the device has stopped.
-        let (_, _left_out) = self.ring.push_partial_slice(&self.converted);
+        let (_, _left_out) = self.ring.push_partial_slice(&self.frames);
         Ok(())
     }
 

@@ -50,7 +50,7 @@ impl Device {
     fn call(&mut self) {
         self.calls += 1;
         let heard = &mut self.heard;
-        self.feed.read(BLOCK, |x| heard.push(x));
+        self.feed.read(BLOCK, |[left, _]| heard.push(left));
     }
 }
 
@@ -114,10 +114,7 @@ fn packet(number: u32, packets: &[bytes::Bytes], arrived: Instant) -> RtpPacket 
 /// What the audio thread does when the device's callback wakes it.
 fn run(speaker: &mut DeviceSpeaker, voice: &mut remote::Remote, now: Instant) {
     for _ in 0..speaker.wanted(now).unwrap() {
-        let mut block = [0.0; BLOCK];
-        if let Some(pcm) = voice.pull(now, now + speaker.ahead()) {
-            block.copy_from_slice(pcm);
-        }
+        let block = voice.pull(now, now + speaker.ahead()).copied().unwrap_or([[0.0; BLOCK]; 2]);
         speaker.write(&block).unwrap();
     }
 }

@@ -11,10 +11,11 @@ const TICK: Duration = Duration::from_millis(10);
 /// Blocks made up for at once after the thread was held up; more are skipped.
 const CATCH_UP: usize = 20;
 
-/// Where one's own sound comes from: 48 kHz mono.
+/// Where one's own sound comes from: 48 kHz.
 pub(crate) trait MicSource: Named + Send {
-    /// Appends what there is by now, and says how many samples were lost before it.
-    fn read(&mut self, now: Instant, out: &mut Vec<f32>) -> Result<usize, DeviceError>;
+    /// Appends what there is by now, and says how many samples were lost before it. Mono, or `wide`: left and
+    /// right in turn, the same twice where there is only one.
+    fn read(&mut self, now: Instant, wide: bool, out: &mut Vec<f32>) -> Result<usize, DeviceError>;
     /// When to ask again at the latest.
     fn next_due(&self, now: Instant) -> Instant;
     /// Whether it hears a room, with its noise and what the speaker plays there.
@@ -25,7 +26,7 @@ pub(crate) trait MicSource: Named + Send {
     fn wake_after(&mut self, _samples: usize) {}
 }
 
-/// Where the others' sound goes: 48 kHz mono in blocks of 10 ms.
+/// Where the others' sound goes: 48 kHz, left and right, in blocks of 10 ms.
 pub(crate) trait SpeakerSink: Named + Send {
     /// How many blocks should be written now.
     fn wanted(&mut self, now: Instant) -> Result<usize, DeviceError>;
@@ -38,7 +39,7 @@ pub(crate) trait SpeakerSink: Named + Send {
         false
     }
     /// Takes a block; never waits for a device.
-    fn write(&mut self, block: &[f32; BLOCK]) -> Result<(), DeviceError>;
+    fn write(&mut self, block: &[[f32; BLOCK]; 2]) -> Result<(), DeviceError>;
     /// When to ask again at the latest.
     fn next_due(&self, now: Instant) -> Instant;
 }
@@ -86,11 +87,12 @@ impl Named for Tone {
 }
 
 impl MicSource for Tone {
-    fn read(&mut self, now: Instant, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
+    fn read(&mut self, now: Instant, wide: bool, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
         let (blocks, skipped) = self.clock.due(now);
         for _ in 0..blocks * BLOCK {
             let turn = self.at as f32 * 440.0 / RATE as f32;
-            out.push((turn * std::f32::consts::TAU).sin() * 0.25);
+            let x = (turn * std::f32::consts::TAU).sin() * 0.25;
+            out.extend(std::iter::repeat_n(x, if wide { 2 } else { 1 }));
             self.at = (self.at + 1) % RATE;
         }
         Ok(skipped * BLOCK)
@@ -123,7 +125,7 @@ impl SpeakerSink for NoSpeaker {
         Ok(self.clock.due(now).0)
     }
 
-    fn write(&mut self, _block: &[f32; BLOCK]) -> Result<(), DeviceError> {
+    fn write(&mut self, _block: &[[f32; BLOCK]; 2]) -> Result<(), DeviceError> {
         Ok(())
     }
 

@@ -6,6 +6,9 @@
 //! and the timeline stands still: if the packet was late it is played and the delay has grown by just what
 //! it was late; if the next one comes instead, it was lost, and the guess stood in its place. Delay that
 //! is no longer needed is taken back by playing a little faster, a drifting clock likewise.
+//!
+//! A packet that is nothing but a pause (DTX) begins one: until the next packet's turn comes nothing is missing.
+//! A pause is made longer or shorter where speech would be stretched.
 
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -30,6 +33,10 @@ const GAP: i64 = RATE;
 /// A pause of the sender's up to this (60 ms) keeps its length; a longer one that is not over by the time
 /// its end is here was a jump of the sender's clock.
 const PAUSE: i64 = 2880;
+/// A sender that pauses is heard of every 400 ms. After 2 s without a word it is gone, or muted.
+pub(crate) const REST: u32 = 96_000;
+/// And the noise in its place fades away in the last half second of that.
+pub(crate) const REST_FADES: u32 = 72_000;
 
 /// A packet of sound, as it came.
 #[derive(Clone, Debug)]
@@ -63,6 +70,9 @@ pub(crate) enum Play {
     Recover { next: Bytes, length: u32, keep: u32, until_us: Option<i64> },
     /// A guess of `samples`; `already` samples were guessed in a row before.
     Conceal { samples: u32, already: u32 },
+    /// So much of a pause of the other side's, of which `already` samples were played since it was last heard.
+    /// `first`: after silence. `until_us`: as of a packet.
+    Rest { samples: u32, already: u32, first: bool, until_us: Option<i64> },
     /// 10 ms of silence: nothing is being sent.
     Silence,
 }
@@ -132,8 +142,12 @@ pub(crate) struct Jitter {
     next: i64,
     /// Sequence number played last, unwrapped.
     last_seq: i64,
-    /// Samples guessed since the last packet played.
+    /// Samples guessed, or rested, since the last packet played.
     guessed: u32,
+    /// The other side pauses.
+    resting: bool,
+    /// The last packet played was the first after a pause: speech, or a word of the background that is alone.
+    alone: bool,
     /// A packet that fits nothing; a second one after it begins a new stream.
     stray: Option<u16>,
     slack: Slack,
@@ -150,6 +164,8 @@ impl Jitter {
             next: 0,
             last_seq: -1,
             guessed: 0,
+            resting: false,
+            alone: false,
             stray: None,
             slack: Slack::new(),
             counts: Counts::default(),
@@ -224,8 +240,7 @@ impl Jitter {
             if follows {
                 self.queue.clear();
                 self.slack = Slack::new();
-                self.phase = Phase::Idle;
-                self.guessed = 0;
+                self.be_idle();
                 self.counts.restarts += 1;
                 return Some(self.begin(packet));
             }
@@ -310,6 +325,9 @@ impl Jitter {
         let Some(first) = self.queue.front() else { return self.run_dry() };
         let gap = first.timestamp - self.next;
         let missing = gap - i64::from(self.guessed);
+        if (self.resting && missing > 0) || (self.alone && missing > PAUSE) {
+            return self.rest_until(missing, now);
+        }
         // The sender skipped time without losing a packet (it was muted, or changed its source), or the
         // gap is longer than anything worth filling in.
         let skipped = first.seq == self.last_seq + 1;
@@ -327,10 +345,19 @@ impl Jitter {
         if missing > length {
             return self.guess(missing - length);
         }
-        let (next, until_us) = (first.packet.payload.clone(), first.packet.sender_us);
+        self.recover(missing)
+    }
+
+    /// The last `keep` samples of the packet before the next one, from the copy in that.
+    fn recover(&mut self, keep: u32) -> Play {
+        let Some(Packet { payload, duration, sender_us, .. }) = self.queue.front().map(|first| &first.packet)
+        else {
+            return self.run_dry();
+        };
+        let (next, length, until_us) = (payload.clone(), *duration, *sender_us);
         self.counts.recovered += 1;
-        self.guessed += missing;
-        Play::Recover { next, length, keep: missing, until_us }
+        self.guessed += keep;
+        Play::Recover { next, length, keep, until_us }
     }
 
     /// The sound was made longer (positive) or shorter by so many samples.
@@ -349,12 +376,43 @@ impl Jitter {
     }
 
     fn run_dry(&mut self) -> Play {
-        if self.guessed >= GUESS {
-            self.phase = Phase::Idle;
-            self.guessed = 0;
+        let rests = self.resting || self.alone;
+        if self.guessed >= if rests { REST } else { GUESS } {
+            self.be_idle();
             return Play::Silence;
         }
-        self.guess(BLOCK)
+        if rests { self.rest(BLOCK) } else { self.guess(BLOCK) }
+    }
+
+    /// Nothing is being sent.
+    fn be_idle(&mut self) {
+        self.phase = Phase::Idle;
+        self.guessed = 0;
+        (self.resting, self.alone) = (false, false);
+    }
+
+    /// The next packet's turn comes in so many samples, and until then there is a pause.
+    fn rest_until(&mut self, missing: i64, now: Instant) -> Play {
+        let Some(first) = self.queue.front() else { return self.run_dry() };
+        let length = i64::from(first.packet.duration);
+        // A jump of the sender's clock is not waited for.
+        if missing > GAP {
+            return self.decode(now, false);
+        }
+        let copied = first.seq == self.last_seq + 2 && opus::has_copy(&first.packet.payload);
+        if copied && missing <= length {
+            return self.recover(missing as u32);
+        }
+        let until = if copied { missing - length } else { missing };
+        self.rest(u32::try_from(until).unwrap_or(BLOCK))
+    }
+
+    /// A block of a pause, or `most` if that is less.
+    fn rest(&mut self, most: u32) -> Play {
+        let (samples, already) = (most.min(BLOCK), self.guessed);
+        self.guessed += samples;
+        self.resting = true;
+        Play::Rest { samples, already, first: false, until_us: None }
     }
 
     /// A block of guessed sound, or `most` if that is less (in the steps of 2.5 ms that Opus can).
@@ -383,9 +441,20 @@ impl Jitter {
         self.counts.played += 1;
         self.counts.waited += now.saturating_duration_since(stored.packet.arrived);
         let stretch = if first { Stretch::None } else { self.slack.advice() };
-        let long = i64::from(stored.packet.duration) * 1_000_000 / RATE;
-        let until_us = stored.packet.sender_us.map(|start| start.saturating_add(long));
-        let Packet { payload, arrived, .. } = stored.packet;
+        let Packet { payload, arrived, duration, sender_us, .. } = stored.packet;
+        let long = i64::from(duration) * 1_000_000 / RATE;
+        let until_us = sender_us.map(|start| start.saturating_add(long));
+        self.alone = std::mem::replace(&mut self.resting, opus::is_pause(&payload));
+        if self.resting {
+            // Nobody hears whether a pause is longer by half a packet.
+            let samples = match stretch {
+                Stretch::None => duration,
+                Stretch::Faster => duration - duration / 2,
+                Stretch::Slower => duration + duration / 2,
+            };
+            self.slack.shift(samples as i32 - duration as i32);
+            return Play::Rest { samples, already: 0, first, until_us };
+        }
         Play::Decode { payload, stretch, first, arrived, until_us }
     }
 }

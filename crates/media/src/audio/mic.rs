@@ -13,9 +13,11 @@ use super::cleaner::Cleaner;
 use super::ends::{MicSource, Tone};
 use super::measure::rms;
 use super::opener::{Change, Opener};
+use super::pauses::{Pauses, Worth};
+use super::processing::{Noise, Processing};
 use super::watch::Side;
 use super::wav::WavMic;
-use crate::codec::opus::{LONG_PACKET, OpusEncoder, OpusError, PACKET, RATE};
+use crate::codec::opus::{self, LONG_PACKET, OpusEncoder, OpusError, PACKET, RATE};
 use crate::ends::{DeviceError, MicUse};
 
 /// Dropped after unmuting: what a device recorded before the button was pressed and had not given us yet.
@@ -30,7 +32,7 @@ pub struct AudioPacket {
     pub data: Bytes,
     /// Time of its first sample by the capture clock, 48 kHz, from a random start.
     pub timestamp: u32,
-    /// First packet after silence: the first of all, after mute, after another source began.
+    /// First packet after silence: the first of all, after mute, after another source began, after a pause.
     pub marker: bool,
     /// When its first sample was captured.
     pub captured: Instant,
@@ -46,6 +48,8 @@ pub struct AudioUplink {
     pub loss: f32,
     /// 40 ms of sound in a packet instead of 20: half the headers, for a path with room for little more.
     pub long: bool,
+    /// Everybody who gets it would rather be sent less in pauses (DTX).
+    pub dtx: bool,
 }
 
 /// Who takes packets; called on the audio thread while the gate is held, so it must be quick, and it must
@@ -97,12 +101,15 @@ pub(crate) struct Mic {
     gate: Arc<Gate>,
     seen: u64,
     encoder: OpusEncoder,
-    /// Samples of a packet.
-    packet: usize,
-    /// Not yet enough for a packet; the timestamp is that of the first sample.
+    uplink: AudioUplink,
+    processing: Processing,
+    pauses: Pauses,
+    /// What tells of a pause after the last packet.
+    mark: Option<Bytes>,
+    /// Not yet enough for a packet; the timestamp is that of the first frame.
     pending: Vec<f32>,
     fresh: Vec<f32>,
-    /// As `fresh`, of a microphone that hears a room.
+    /// Of `fresh`: a microphone's room taken out, or two channels made one.
     cleaned: Vec<f32>,
     timestamp: u32,
     marker: bool,
@@ -126,7 +133,10 @@ impl Mic {
             gate,
             seen: 0,
             encoder: OpusEncoder::new()?,
-            packet: PACKET,
+            uplink: AudioUplink { bitrate: 32_000, loss: 0.1, long: false, dtx: false },
+            processing: Processing::default(),
+            pauses: Pauses::default(),
+            mark: None,
             pending: Vec::with_capacity(4 * PACKET),
             fresh: Vec::with_capacity(4 * PACKET),
             cleaned: Vec::with_capacity(4 * PACKET),
@@ -143,11 +153,22 @@ impl Mic {
         self.end.choose(choice, now);
     }
 
-    /// For those who play: the encoder is to expect music.
-    pub(crate) fn set_music(&mut self, music: bool) {
-        if let Err(error) = self.encoder.set_music(music) {
-            tracing::warn!(%error, "the encoder goes on as it was");
+    /// What is done to one's own sound: music is stereo, by an encoder of its own; pauses are left out only where
+    /// noise is to be heard of no more.
+    pub(crate) fn set_processing(&mut self, processing: Processing) {
+        let before = std::mem::replace(&mut self.processing, processing);
+        if before.music != processing.music {
+            match if processing.music { OpusEncoder::music() } else { OpusEncoder::new() } {
+                Ok(encoder) => {
+                    // What was pending is of another shape.
+                    self.skip(0);
+                    self.encoder = encoder;
+                    (self.pauses, self.mark) = (Pauses::default(), None);
+                }
+                Err(error) => tracing::warn!(%error, "the encoder goes on as it was"),
+            }
         }
+        self.set_encoder();
     }
 
     /// Whether the system's devices matter to it.
@@ -166,11 +187,34 @@ impl Mic {
 
     /// Follows the network from the next packet on.
     pub(crate) fn set_uplink(&mut self, uplink: AudioUplink) {
-        self.packet = if uplink.long { LONG_PACKET } else { PACKET };
-        let set = self.encoder.set_bitrate(uplink.bitrate);
-        if let Err(error) = set.and_then(|()| self.encoder.set_expected_loss(uplink.loss)) {
-            tracing::warn!(%error, ?uplink, "the encoder of one's own voice stays as it was");
+        self.uplink = uplink;
+        self.set_encoder();
+    }
+
+    fn set_encoder(&mut self) {
+        let AudioUplink { bitrate, loss, .. } = self.uplink;
+        let set = self.encoder.set_bitrate(bitrate);
+        if let Err(error) = set.and_then(|()| self.encoder.set_expected_loss(loss)) {
+            tracing::warn!(%error, uplink = ?self.uplink, "the encoder of one's own voice stays as it was");
         }
+    }
+
+    /// Whether pauses are left out. A file or a test tone is sent as it is, and so is a room whose noise is not
+    /// to be taken away.
+    fn pauses(&mut self) -> bool {
+        let Processing { music, noise, .. } = self.processing;
+        let room = self.end.current().is_some_and(|source| source.hears_a_room());
+        self.uplink.dtx && room && !music && noise != Noise::Off
+    }
+
+    /// Frames of a packet.
+    fn packet(&self) -> usize {
+        if self.uplink.long { LONG_PACKET } else { PACKET }
+    }
+
+    /// Frames that wait for their packet to be full.
+    fn pending(&self) -> usize {
+        self.pending.len() / self.encoder.channels()
     }
 
     /// Takes in what was captured, cleans it and sends what is full.
@@ -193,7 +237,7 @@ impl Mic {
             return;
         };
         let cleaner = source.hears_a_room().then_some(cleaner);
-        match source.read(now, &mut self.fresh) {
+        match source.read(now, self.encoder.channels() == 2, &mut self.fresh) {
             Ok(lost) => self.take(cleaner, booth, now, lost),
             Err(error) => {
                 self.source_changed();
@@ -207,7 +251,7 @@ impl Mic {
 
     /// When to run again at the latest.
     pub(crate) fn next_due(&mut self, cleaner: &Cleaner, now: Instant) -> Option<Instant> {
-        let missing = self.packet - self.pending.len().min(self.packet - 1);
+        let missing = self.packet() - self.pending().min(self.packet() - 1);
         let source = self.end.current()?;
         source.wake_after(if source.hears_a_room() { cleaner.takes(missing) } else { missing });
         Some(source.next_due(now))
@@ -230,8 +274,13 @@ impl Mic {
             return;
         }
         self.set_level(rms(&self.fresh));
-        booth.hear_raw(&self.fresh, now);
-        let length = Duration::from_secs_f64(self.fresh.len() as f64 / f64::from(RATE));
+        let channels = self.encoder.channels();
+        self.cleaned.clear();
+        if channels == 2 {
+            self.cleaned.extend(self.fresh.chunks_exact(2).map(|frame| (frame[0] + frame[1]) * 0.5));
+        }
+        booth.hear_raw(if channels == 2 { &self.cleaned } else { &self.fresh }, now);
+        let length = Duration::from_secs_f64((self.fresh.len() / channels) as f64 / f64::from(RATE));
         let gap = match self.last {
             Some((at, false)) => {
                 let silent = now.saturating_duration_since(at).saturating_sub(length);
@@ -247,30 +296,35 @@ impl Mic {
             cleaner.begin_anew();
         }
         self.last = Some((now, true));
-        if let Some(cleaner) = &mut cleaner {
-            // Muted or not: the canceller is to know the room when the voice is wanted again.
-            self.cleaned.clear();
-            cleaner.heard(&self.fresh, &mut self.cleaned);
-            std::mem::swap(&mut self.fresh, &mut self.cleaned);
+        match &mut cleaner {
+            // Music is what it is.
+            _ if channels == 2 => booth.hear(&self.cleaned),
+            Some(cleaner) => {
+                // Muted or not: the canceller is to know the room when the voice is wanted again.
+                cleaner.heard(&self.fresh, &mut self.cleaned);
+                std::mem::swap(&mut self.fresh, &mut self.cleaned);
+                booth.hear(&self.fresh);
+            }
+            None => booth.hear(&self.fresh),
         }
-        booth.hear(&self.fresh);
-        let held = self.hold.min(self.fresh.len());
+        let frames = self.fresh.len() / channels;
+        let held = self.hold.min(frames);
         if !open || held > 0 {
-            let dropped = if open { held } else { self.fresh.len() };
+            let dropped = if open { held } else { frames };
             self.hold -= held;
             self.skip(dropped);
-            self.fresh.drain(..dropped);
+            self.fresh.drain(..dropped * channels);
         }
         self.pending.append(&mut self.fresh);
-        let late = cleaner.map_or(0, |cleaner| cleaner.delay());
-        while self.pending.len() >= self.packet {
+        let late = cleaner.filter(|_| channels == 1).map_or(0, |cleaner| cleaner.delay());
+        while self.pending() >= self.packet() {
             self.send(late, now);
         }
     }
 
     /// Time passes without sound for so many samples, and what was pending goes with it.
     fn skip(&mut self, samples: usize) {
-        self.timestamp = self.timestamp.wrapping_add((self.pending.len() + samples) as u32);
+        self.timestamp = self.timestamp.wrapping_add((self.pending() + samples) as u32);
         self.pending.clear();
         self.marker = true;
     }
@@ -283,33 +337,46 @@ impl Mic {
         }
         self.seen = changes;
         self.skip(0);
+        (self.pauses, self.mark) = (Pauses::default(), None);
         // Nothing from before is to be in what comes next, not even what the encoder remembers.
         if let Err(error) = self.encoder.reset() {
             tracing::warn!(%error, "the encoder keeps what it heard before mute");
         }
-        self.hold = HELD_BY_DEVICE + self.fresh.len() + inside;
+        self.hold = HELD_BY_DEVICE + self.fresh.len() / self.encoder.channels() + inside;
         false
     }
 
     /// `late`: samples that are still being cleaned.
     fn send(&mut self, late: usize, now: Instant) {
-        let waited = Duration::from_secs_f64((self.pending.len() + late) as f64 / f64::from(RATE));
+        let pauses = self.pauses();
+        let waited = Duration::from_secs_f64((self.pending() + late) as f64 / f64::from(RATE));
         let captured = now.checked_sub(waited).unwrap_or(now);
-        match self.encoder.encode(&self.pending[..self.packet]) {
-            Ok(data) => {
+        let samples = self.packet() * self.encoder.channels();
+        let sound = &self.pending[..samples];
+        let worth = if pauses { self.pauses.judge(sound) } else { Worth::Sound };
+        let made = match worth {
+            // What is not sent is not encoded either: both ends go on from where they stopped.
+            Worth::Nothing => Ok(None),
+            Worth::Mark => Ok(self.mark.clone()),
+            Worth::Sound => self.encoder.encode(sound).map(Some),
+        };
+        match made {
+            Ok(Some(data)) => {
+                self.mark = opus::pause_after(&data);
                 let (timestamp, marker) = (self.timestamp, self.marker);
                 let packet = AudioPacket { data, timestamp, marker, captured };
                 if self.gate.pass(self.seen, || (self.sink)(packet)) {
                     self.marker = false;
                 }
             }
+            Ok(None) => self.marker = true,
             Err(error) => {
                 tracing::warn!(%error, "a packet of one's own sound is lost");
                 self.marker = true;
             }
         }
-        self.pending.drain(..self.packet);
-        self.timestamp = self.timestamp.wrapping_add(self.packet as u32);
+        self.pending.drain(..samples);
+        self.timestamp = self.timestamp.wrapping_add(self.packet() as u32);
     }
 
     fn set_level(&self, now: f32) {

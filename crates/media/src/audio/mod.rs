@@ -11,6 +11,7 @@ mod attention;
 mod booth;
 mod chime;
 pub mod cleaner;
+mod comfort;
 mod cpal;
 mod device;
 #[cfg(test)]
@@ -24,6 +25,8 @@ pub mod measure;
 mod mic;
 mod mix;
 mod opener;
+mod pauses;
+mod piece;
 mod playout;
 mod processing;
 #[cfg(target_os = "linux")]
@@ -352,7 +355,7 @@ fn run(desk: &Desk, sink: Sink, events: &dyn Fn(AudioEvent)) {
             mic.set_uplink(uplink);
         }
         if let Some(processing) = wishes.processing {
-            mic.set_music(processing.music);
+            mic.set_processing(processing);
             cleaner.set(processing);
         }
         if let Some(chime) = wishes.chime {

@@ -112,15 +112,21 @@ fn play(
     now: Instant,
 ) -> Result<(), DeviceError> {
     for _ in 0..sink.wanted(now)? {
-        let mut block = [0.0; BLOCK];
+        let mut block = [[0.0; BLOCK]; 2];
         let heard = now + sink.ahead();
         for voice in remotes.iter_mut().filter_map(|remote| remote.pull(now, heard)) {
-            mix::add(&mut block, voice);
+            block.iter_mut().zip(voice).for_each(|(sum, voice)| mix::add(sum, voice));
         }
-        booth.mix(&mut block);
-        mix::limit(&mut block);
+        let mut own = [0.0; BLOCK];
+        booth.mix(&mut own);
+        for side in &mut block {
+            mix::add(side, &own);
+            mix::limit(side);
+        }
         if sink.fills_a_room() {
-            cleaner.playing(&block);
+            // What a microphone hears of two speakers is about their sum.
+            let [left, right] = &block;
+            cleaner.playing(&std::array::from_fn(|n| (left[n] + right[n]) * 0.5));
         }
         sink.write(&block)?;
     }

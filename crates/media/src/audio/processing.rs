@@ -9,12 +9,11 @@ use serde::{Deserialize, Serialize};
 pub struct Processing {
     /// Take out what the speaker plays and the microphone hears again.
     pub echo: bool,
-    /// Take out noise.
+    /// Take out noise. Only then are pauses left out too (DTX).
     pub noise: Noise,
     /// Make quiet voices louder and loud ones quieter.
     pub gain: bool,
-    /// For those who play: 128 kb/s where the path has room, and nothing of the above, whatever it says. Mono as
-    /// all sound here.
+    /// For those who play: stereo, at 128 kb/s where the path has room, and nothing of the above, whatever it says.
     pub music: bool,
 }
 

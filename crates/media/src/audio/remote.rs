@@ -31,7 +31,7 @@ pub struct AudioInStats {
     pub overflow: u64,
     /// Lost packets that the next one carried a copy of.
     pub fec_packets: u64,
-    /// Samples (48 kHz) played, silence between talks not counted.
+    /// Samples (48 kHz) played, the noise in pauses (DTX) too, silence between talks not counted.
     pub total_samples: u64,
     /// Samples that had to be guessed.
     pub concealed_samples: u64,
@@ -136,8 +136,8 @@ pub(crate) struct Remote {
     told_speaking: bool,
     /// The volume at the end of the last block.
     volume: f32,
-    /// The last 10 ms as loud as they are to be played.
-    block: [f32; BLOCK],
+    /// The last 10 ms as loud as they are to be played, left and right.
+    block: [[f32; BLOCK]; 2],
 }
 
 impl Remote {
@@ -151,7 +151,7 @@ impl Remote {
             speaking: Speaking::default(),
             told_speaking: false,
             volume: outlet.shared.volume(),
-            block: [0.0; BLOCK],
+            block: [[0.0; BLOCK]; 2],
             outlet,
         })
     }
@@ -183,21 +183,25 @@ impl Remote {
         }
     }
 
-    /// The next 10 ms, which will leave the speaker at `heard`, or `None` while this remote is silent.
-    pub(crate) fn pull(&mut self, now: Instant, heard: Instant) -> Option<&[f32]> {
+    /// The next 10 ms, left and right, which will leave the speaker at `heard`, or `None` while this remote is
+    /// silent.
+    pub(crate) fn pull(&mut self, now: Instant, heard: Instant) -> Option<&[[f32; BLOCK]; 2]> {
         let lips = &self.outlet.shared.lips;
         self.voice.set_extra(lips.extra(now));
         if let Some(captured) = self.voice.next_us() {
             lips.sound_played(captured, heard);
         }
         let sounding = self.voice.pull(now);
-        let level = if sounding { rms(self.voice.block()) } else { 0.0 };
+        let level = if sounding { rms(&self.voice.block().mid) } else { 0.0 };
         self.speaking.hear(level, BLOCK);
         self.publish(level);
         let before = std::mem::replace(&mut self.volume, self.outlet.shared.volume());
-        self.block = *self.voice.block();
-        mix::fade(&mut self.block, before, self.volume);
-        sounding.then_some(&self.block[..])
+        let voice = self.voice.block();
+        let [left, right] = &mut self.block;
+        let outs = left.iter_mut().zip(right).zip(voice.mid.iter().zip(&voice.side));
+        outs.for_each(|((left, right), (mid, side))| (*left, *right) = (mid + side, mid - side));
+        self.block.iter_mut().for_each(|pcm| mix::fade(pcm, before, self.volume));
+        sounding.then_some(&self.block)
     }
 
     /// Whether they speak, when that is new. How loud they are played makes no difference.

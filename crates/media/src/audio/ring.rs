@@ -52,21 +52,30 @@ impl Gauge {
     }
 }
 
+/// What a microphone gave at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Heard {
+    /// What a voice is best heard by.
+    pub(crate) mono: f32,
+    /// Left and right; the same as `mono` twice where there are not two.
+    pub(crate) wide: [f32; 2],
+}
+
 /// The microphone callback's half.
 pub(crate) struct MicFeed {
-    producer: Producer<f32>,
+    producer: Producer<Heard>,
     gauge: Arc<Gauge>,
 }
 
 /// The speaker callback's half.
 pub(crate) struct SpeakerFeed {
-    consumer: Consumer<f32>,
+    consumer: Consumer<[f32; 2]>,
     gauge: Arc<Gauge>,
 }
 
 /// A ring from a microphone's callback; `capacity` in frames.
 // overflow: frames that find no room are dropped and counted; the timestamps leave them out (`Mic::skip`).
-pub(crate) fn from_mic(capacity: usize, wake: &Thread) -> (MicFeed, Consumer<f32>, Arc<Gauge>) {
+pub(crate) fn from_mic(capacity: usize, wake: &Thread) -> (MicFeed, Consumer<Heard>, Arc<Gauge>) {
     let (producer, consumer) = RingBuffer::new(capacity);
     let gauge = Gauge::new(wake);
     (MicFeed { producer, gauge: gauge.clone() }, consumer, gauge)
@@ -74,18 +83,18 @@ pub(crate) fn from_mic(capacity: usize, wake: &Thread) -> (MicFeed, Consumer<f32
 
 /// A ring to a speaker's callback; `capacity` in frames.
 // overflow: the audio thread writes only up to a level far below the capacity; what finds no room is left out.
-pub(crate) fn to_speaker(capacity: usize, wake: &Thread) -> (SpeakerFeed, Producer<f32>, Arc<Gauge>) {
+pub(crate) fn to_speaker(capacity: usize, wake: &Thread) -> (SpeakerFeed, Producer<[f32; 2]>, Arc<Gauge>) {
     let (producer, consumer) = RingBuffer::new(capacity);
     let gauge = Gauge::new(wake);
     (SpeakerFeed { consumer, gauge: gauge.clone() }, producer, gauge)
 }
 
 impl MicFeed {
-    /// Takes the `frames` that the device gave, already mono.
-    pub(crate) fn write(&mut self, frames: usize, mono: impl Iterator<Item = f32>) {
+    /// Takes the `frames` that the device gave.
+    pub(crate) fn write(&mut self, frames: usize, heard: impl Iterator<Item = Heard>) {
         let room = self.producer.slots().min(frames);
         if let Ok(chunk) = self.producer.write_chunk_uninit(room) {
-            chunk.fill_from_iter(mono);
+            chunk.fill_from_iter(heard);
         }
         self.gauge.called(frames, frames - room);
         let used = self.producer.buffer().capacity() - self.producer.slots();
@@ -96,13 +105,13 @@ impl MicFeed {
 }
 
 impl SpeakerFeed {
-    /// Gives the device `frames` frames, each to `each`; silence when there are no more.
-    pub(crate) fn read(&mut self, frames: usize, mut each: impl FnMut(f32)) {
+    /// Gives the device `frames` frames, left and right, each to `each`; silence when there are no more.
+    pub(crate) fn read(&mut self, frames: usize, mut each: impl FnMut([f32; 2])) {
         let there = self.consumer.slots().min(frames);
         if let Ok(chunk) = self.consumer.read_chunk(there) {
             chunk.into_iter().for_each(&mut each);
         }
-        (there..frames).for_each(|_| each(0.0));
+        (there..frames).for_each(|_| each([0.0; 2]));
         self.gauge.called(frames, frames - there);
         self.gauge.wake.unpark();
     }
@@ -115,22 +124,23 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted_and_the_rest_comes_through_in_order() {
         let (mut feed, mut ring, gauge) = from_mic(4, &std::thread::current());
-        feed.write(6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].into_iter());
+        let heard = |mono: f32| Heard { mono, wide: [mono, -mono] };
+        feed.write(6, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(heard).into_iter());
         assert_eq!(gauge.missed.load(Ordering::Relaxed), 2);
-        let mut got = [0.0; 4];
+        let mut got = [Heard::default(); 4];
         assert_eq!(ring.pop_partial_slice(&mut got).0.len(), 4);
-        assert_eq!(got, [1.0, 2.0, 3.0, 4.0]);
-        feed.write(2, [7.0, 8.0].into_iter());
-        assert_eq!((ring.pop(), ring.pop()), (Ok(7.0), Ok(8.0)));
+        assert_eq!(got, [1.0, 2.0, 3.0, 4.0].map(heard));
+        feed.write(2, [7.0, 8.0].map(heard).into_iter());
+        assert_eq!((ring.pop(), ring.pop()), (Ok(heard(7.0)), Ok(heard(8.0))));
     }
 
     #[test]
     fn an_empty_ring_plays_silence() {
         let (mut feed, mut ring, gauge) = to_speaker(8, &std::thread::current());
-        ring.push(0.5).unwrap();
+        ring.push([0.5, -0.5]).unwrap();
         let mut heard = Vec::new();
         feed.read(3, |x| heard.push(x));
-        assert_eq!(heard, [0.5, 0.0, 0.0]);
+        assert_eq!(heard, [[0.5, -0.5], [0.0; 2], [0.0; 2]]);
         assert_eq!((gauge.missed.load(Ordering::Relaxed), gauge.moved.load(Ordering::Relaxed)), (2, 3));
     }
 }

@@ -1,33 +1,39 @@
 //! Making a piece of speech a little shorter or longer without changing its pitch: one period of the voice
 //! is left out or said twice, joined by a crossfade where the sound is most like itself.
 
+use super::piece::Piece;
+
 /// How alike the two pieces to be joined must be, from 0 to 1.
 const ALIKE: f32 = 0.6;
 /// Mean square below which anything may be joined: nobody hears it.
 const QUIET: f32 = 1e-6;
 
-/// Shortens `pcm` by one period; how many samples were left out, 0 when no good join was found.
-pub(crate) fn shorten(pcm: &mut Vec<f32>) -> usize {
-    let Some(lag) = best_lag(pcm) else { return 0 };
-    let fade = pcm.len() / 4;
-    for n in 0..fade {
-        let part = n as f32 / fade as f32;
-        pcm[n] = pcm[n] * (1.0 - part) + pcm[n + lag] * part;
+/// Shortens `piece` by one period; how many samples were left out, 0 when no good join was found.
+pub(crate) fn shorten(piece: &mut Piece) -> usize {
+    let Some(lag) = best_lag(&piece.mid) else { return 0 };
+    for pcm in piece.both() {
+        let fade = pcm.len() / 4;
+        for n in 0..fade {
+            let part = n as f32 / fade as f32;
+            pcm[n] = pcm[n] * (1.0 - part) + pcm[n + lag] * part;
+        }
+        pcm.drain(fade..fade + lag);
     }
-    pcm.drain(fade..fade + lag);
     lag
 }
 
-/// Lengthens `pcm` by one period; how many samples were added, 0 when no good join was found.
-pub(crate) fn lengthen(pcm: &mut Vec<f32>) -> usize {
-    let Some(lag) = best_lag(pcm) else { return 0 };
-    let fade = pcm.len() / 4;
-    let head: Vec<f32> = pcm[..lag + fade].to_vec();
-    for n in 0..fade {
-        let part = n as f32 / fade as f32;
-        pcm[n] = head[lag + n] * (1.0 - part) + head[n] * part;
+/// Lengthens `piece` by one period; how many samples were added, 0 when no good join was found.
+pub(crate) fn lengthen(piece: &mut Piece) -> usize {
+    let Some(lag) = best_lag(&piece.mid) else { return 0 };
+    for pcm in piece.both() {
+        let fade = pcm.len() / 4;
+        let head: Vec<f32> = pcm[..lag + fade].to_vec();
+        for n in 0..fade {
+            let part = n as f32 / fade as f32;
+            pcm[n] = head[lag + n] * (1.0 - part) + head[n] * part;
+        }
+        pcm.splice(0..0, head[..lag].iter().copied());
     }
-    pcm.splice(0..0, head[..lag].iter().copied());
     lag
 }
 
@@ -74,10 +80,11 @@ mod tests {
         for change in [shorten, lengthen] {
             let (mut out, mut at, mut changed) = (Vec::new(), 0, 0);
             while at < 96_000 {
-                let mut frame = tone(at, 960);
+                let mut frame = Piece::mono(tone(at, 960));
                 at += 960;
                 changed += change(&mut frame);
-                out.extend_from_slice(&frame);
+                assert_eq!(frame.mid.len(), frame.side.len());
+                out.extend_from_slice(&frame.mid);
             }
             assert!(changed > 9_600, "only {changed} samples in 2 s");
             assert!(out.len().abs_diff(96_000) == changed);
@@ -91,12 +98,12 @@ mod tests {
     #[test]
     fn noise_is_left_alone_and_silence_is_not() {
         let mut noise = Lcg::new(1);
-        let mut pcm: Vec<f32> = (0..960).map(|_| noise.next_f32() * 0.5).collect();
+        let mut pcm = Piece::mono((0..960).map(|_| noise.next_f32() * 0.5).collect());
         assert_eq!((shorten(&mut pcm), lengthen(&mut pcm)), (0, 0));
-        let mut silence = vec![0.0; 960];
+        let mut silence = Piece::mono(vec![0.0; 960]);
         assert!(shorten(&mut silence) > 0 && lengthen(&mut silence) > 0);
-        assert!(silence.iter().all(|x| *x == 0.0));
-        assert_eq!(shorten(&mut Vec::new()), 0);
-        assert_eq!(lengthen(&mut vec![0.5; 100]), 0);
+        assert!(silence.mid.iter().all(|x| *x == 0.0));
+        assert_eq!(shorten(&mut Piece::default()), 0);
+        assert_eq!(lengthen(&mut Piece::mono(vec![0.5; 100])), 0);
     }
 }

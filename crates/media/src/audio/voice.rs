@@ -2,13 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::jitter::{Counts, GUESS, Jitter, Packet, Play, Stretch};
+use super::comfort::Comfort;
+use super::jitter::{Counts, GUESS, Jitter, Packet, Play, REST, REST_FADES, Stretch};
 use super::measure::rms;
+use super::piece::Piece;
 use super::{BLOCK, stretch};
 use crate::codec::opus::{MAX_PACKET, OpusDecoder, OpusError, RATE};
 
 /// Guessed sound is at full loudness for 40 ms and gone after [`GUESS`].
 const FADE_FROM: u32 = 1920;
+/// The noise of a pause that nobody tells of any more is gone after this: half a second.
+const REST_FADE: f32 = 24_000.0;
+/// Sound begins, and changes from one kind to another, within 2.5 ms.
+const JOIN: usize = 120;
 /// A guess no louder than this (-60 dB of full scale) was silence.
 const SILENT: f32 = 0.001;
 
@@ -16,10 +22,18 @@ const SILENT: f32 = 0.001;
 pub(crate) struct Voice {
     jitter: Jitter,
     decoder: OpusDecoder,
+    comfort: Comfort,
+    /// The other side pauses, and what is played is noise.
+    resting: bool,
+    /// Nothing came any more, and the noise of their last pause has stood in its place for so many samples.
+    lost: Option<u32>,
     /// Decoded and not yet played, oldest first.
-    ready: Vec<f32>,
-    frame: Vec<f32>,
-    block: [f32; BLOCK],
+    ready: Piece,
+    frame: Piece,
+    /// As it comes from the decoder: left and right in turn.
+    raw: Vec<f32>,
+    /// The last 10 ms made.
+    block: Piece,
     /// The sender's clock at the end of `ready`, microseconds; unknown while sound is guessed.
     until_us: Option<i64>,
     broken: u64,
@@ -34,10 +48,14 @@ impl Voice {
     pub(crate) fn new() -> Result<Self, OpusError> {
         Ok(Self {
             jitter: Jitter::new(),
-            decoder: OpusDecoder::new()?,
-            ready: Vec::with_capacity(MAX_PACKET + BLOCK),
-            frame: Vec::with_capacity(MAX_PACKET),
-            block: [0.0; BLOCK],
+            decoder: OpusDecoder::stereo()?,
+            comfort: Comfort::new(),
+            resting: false,
+            lost: None,
+            ready: Piece::default(),
+            frame: Piece::default(),
+            raw: Vec::with_capacity(2 * MAX_PACKET),
+            block: Piece { mid: vec![0.0; BLOCK], side: vec![0.0; BLOCK] },
             until_us: None,
             broken: 0,
             samples: 0,
@@ -66,7 +84,7 @@ impl Voice {
         self.broken
     }
 
-    /// Samples made so far, silence between talks not counted.
+    /// Samples made so far, the noise of pauses too, silence not.
     pub(crate) fn samples(&self) -> u64 {
         self.samples
     }
@@ -91,8 +109,8 @@ impl Voice {
         self.jitter.set_extra((extra.as_secs_f32() * RATE as f32) as u32);
     }
 
-    /// The last 10 ms made.
-    pub(crate) fn block(&self) -> &[f32; BLOCK] {
+    /// The last 10 ms made: [`BLOCK`] samples.
+    pub(crate) fn block(&self) -> &Piece {
         &self.block
     }
 
@@ -103,10 +121,10 @@ impl Voice {
 
     /// Makes the next 10 ms in `block`; false when it is plain silence.
     pub(crate) fn pull(&mut self, now: Instant) -> bool {
-        let mut sounding = !self.ready.is_empty();
+        let mut sounding = self.ready.len() > 0;
         while self.ready.len() < BLOCK {
             match self.jitter.pull(now) {
-                Play::Silence => self.ready.resize(BLOCK, 0.0),
+                Play::Silence => sounding |= self.be_silent(),
                 play => {
                     sounding = true;
                     self.measure(&play, now);
@@ -114,10 +132,26 @@ impl Voice {
                 }
             }
         }
-        self.block.copy_from_slice(&self.ready[..BLOCK]);
-        self.ready.drain(..BLOCK);
+        self.block.mid.copy_from_slice(&self.ready.mid[..BLOCK]);
+        self.block.side.copy_from_slice(&self.ready.side[..BLOCK]);
+        self.ready.skip(BLOCK);
         self.samples += if sounding { BLOCK as u64 } else { 0 };
         sounding
+    }
+
+    /// Makes 10 ms in which nothing is known to be sent; false when that is silence. What was lost without a word
+    /// sounds like a pause for a while.
+    fn be_silent(&mut self) -> bool {
+        let lost = self.lost.filter(|samples| *samples < REST && self.comfort.is_known());
+        self.lost = lost.map(|samples| samples + BLOCK as u32);
+        match lost {
+            Some(samples) => self.rest(BLOCK, samples, false),
+            None => {
+                self.resting = false;
+                self.ready.resize(BLOCK);
+            }
+        }
+        lost.is_some()
     }
 
     /// Follows how long packets wait, by a sixteenth.
@@ -130,52 +164,123 @@ impl Voice {
     }
 
     fn play(&mut self, play: Play) {
-        self.frame.resize(MAX_PACKET, 0.0);
         let made = match &play {
-            Play::Silence => Ok(0),
-            Play::Decode { payload, .. } => self.decoder.decode(payload, &mut self.frame),
+            Play::Rest { samples, already, first, until_us } => {
+                self.lost = None;
+                self.until_us = until_us.or_else(|| Some(self.until_us? + i64::from(*samples) * 1000 / 48));
+                return self.rest(*samples as usize, *already, *first);
+            }
+            Play::Silence => return,
+            Play::Decode { payload, .. } => {
+                self.decode(MAX_PACKET, |decoder, out| decoder.decode(payload, out))
+            }
             Play::Recover { next, length, .. } => {
-                self.decoder.recover(next, &mut self.frame[..*length as usize])
+                self.decode(*length as usize, |decoder, out| decoder.recover(next, out))
             }
-            Play::Conceal { samples, .. } => self.decoder.conceal(&mut self.frame[..*samples as usize]),
+            Play::Conceal { samples, .. } => {
+                self.decode(*samples as usize, |decoder, out| decoder.conceal(out))
+            }
         };
-        match made {
-            Ok(samples) => self.frame.truncate(samples),
-            Err(error) => {
-                self.broken += 1;
-                tracing::debug!(%error, "a packet of sound could not be decoded");
-                self.frame.clear();
-                self.frame.resize(BLOCK, 0.0);
-            }
+        if let Err(error) = made {
+            self.broken += 1;
+            tracing::debug!(%error, "a packet of sound could not be decoded");
+            self.frame.clear();
+            self.frame.resize(BLOCK);
         }
-        self.until_us = match play {
-            Play::Decode { until_us, .. } | Play::Recover { until_us, .. } => until_us,
-            Play::Conceal { .. } | Play::Silence => None,
-        };
+        let rested = std::mem::replace(&mut self.resting, false);
+        (self.until_us, self.lost) = (None, None);
         match play {
-            Play::Decode { stretch, first, .. } => {
-                if first {
-                    fade_in(&mut self.frame);
+            Play::Decode { stretch, first, until_us, .. } => {
+                self.until_us = until_us;
+                self.comfort.hear(&self.frame.mid);
+                if rested {
+                    self.fade_in();
+                } else if first {
+                    self.frame.scale(JOIN, |n| n as f32 / JOIN as f32);
                 }
                 self.stretch(stretch);
             }
-            Play::Recover { keep, .. } => {
+            Play::Recover { keep, until_us, .. } => {
+                self.until_us = until_us;
                 let cut = self.frame.len().saturating_sub(keep as usize);
-                self.frame.drain(..cut);
-                if cut > 0 {
+                self.frame.skip(cut);
+                if rested {
+                    self.fade_in();
+                } else if cut > 0 {
                     // The guess that stood for the beginning was left at another point of the wave.
-                    join(&mut self.frame, *self.ready.last().unwrap_or(&self.block[BLOCK - 1]));
+                    self.join();
                 }
             }
             Play::Conceal { already, .. } => {
-                if rms(&self.frame) < SILENT {
+                if rms(&self.frame.mid) < SILENT {
                     self.silent_guesses += self.frame.len() as u64;
                 }
-                fade_out(&mut self.frame, already);
+                // It ends; `already` samples of it were played before.
+                let left = |n: usize| {
+                    let at = (already + n as u32).saturating_sub(FADE_FROM) as f32;
+                    (1.0 - at / (GUESS - FADE_FROM) as f32).max(0.0)
+                };
+                self.frame.scale(MAX_PACKET, left);
+                if already >= FADE_FROM {
+                    // In the noise of their last pause.
+                    let over = already as usize + self.frame.len() >= GUESS as usize;
+                    (self.resting, self.lost) = (over, over.then_some(0));
+                    let mut noise = [0.0; BLOCK];
+                    self.comfort.make(&mut noise, |n| 1.0 - left(n));
+                    self.frame.mid.iter_mut().zip(noise).for_each(|(x, noise)| *x += noise);
+                }
             }
-            Play::Silence => {}
+            Play::Rest { .. } | Play::Silence => {}
         }
         self.ready.append(&mut self.frame);
+    }
+
+    /// Has the decoder make `frame`, of up to so many samples.
+    fn decode(
+        &mut self,
+        samples: usize,
+        make: impl FnOnce(&mut OpusDecoder, &mut [f32]) -> Result<usize, OpusError>,
+    ) -> Result<(), OpusError> {
+        self.raw.resize(2 * samples, 0.0);
+        let made = make(&mut self.decoder, &mut self.raw)?;
+        self.frame.set(&self.raw[..2 * made]);
+        Ok(())
+    }
+
+    /// More of a pause, of which `already` samples were played since it was last told of.
+    fn rest(&mut self, samples: usize, already: u32, first: bool) {
+        self.frame.clear();
+        self.frame.resize(samples);
+        let begins = !std::mem::replace(&mut self.resting, true);
+        if begins {
+            self.comfort.begin();
+        }
+        self.comfort.make(&mut self.frame.mid, |n| {
+            let at = (already + n as u32).saturating_sub(REST_FADES) as f32;
+            (1.0 - at / REST_FADE).max(0.0)
+        });
+        if first {
+            self.frame.scale(JOIN, |n| n as f32 / JOIN as f32);
+        } else if begins {
+            self.join();
+        }
+        self.ready.append(&mut self.frame);
+    }
+
+    /// Sound begins: no click, and the noise of a pause before it goes.
+    fn fade_in(&mut self) {
+        self.frame.scale(JOIN, |n| n as f32 / JOIN as f32);
+        let mut noise = [0.0; JOIN];
+        self.comfort.make(&mut noise, |n| 1.0 - n as f32 / JOIN as f32);
+        self.frame.mid.iter_mut().zip(noise).for_each(|(x, noise)| *x += noise);
+    }
+
+    /// The frame begins where what was made before it left off, and finds its own way.
+    fn join(&mut self) {
+        let last = |ready: &[f32], block: &[f32]| *ready.last().or(block.last()).unwrap_or(&0.0);
+        let (mid, side) = (last(&self.ready.mid, &self.block.mid), last(&self.ready.side, &self.block.side));
+        join(&mut self.frame.mid, mid);
+        join(&mut self.frame.side, side);
     }
 
     fn stretch(&mut self, how: Stretch) {
@@ -199,27 +304,13 @@ impl Voice {
 /// Begins where `last` left off and finds its own way within 2.5 ms: no click.
 fn join(pcm: &mut [f32], last: f32) {
     let step = pcm.first().map_or(0.0, |first| last - first);
-    for (n, x) in pcm.iter_mut().take(120).enumerate() {
-        *x += step * (1.0 - n as f32 / 120.0);
+    for (n, x) in pcm.iter_mut().take(JOIN).enumerate() {
+        *x += step * (1.0 - n as f32 / JOIN as f32);
     }
 }
 
-/// Sound begins: no click (2.5 ms).
-fn fade_in(pcm: &mut [f32]) {
-    for (n, x) in pcm.iter_mut().take(120).enumerate() {
-        *x *= n as f32 / 120.0;
-    }
-}
-
-/// Guessed sound ends in silence; `already` samples of it were played before.
-fn fade_out(pcm: &mut [f32], already: u32) {
-    let fade = (GUESS - FADE_FROM) as f32;
-    for (n, x) in pcm.iter_mut().enumerate() {
-        let at = (already + n as u32).saturating_sub(FADE_FROM) as f32;
-        *x *= (1.0 - at / fade).max(0.0);
-    }
-}
-
+#[cfg(test)]
+mod pauses;
 #[cfg(test)]
 mod scenarios;
 
@@ -262,7 +353,7 @@ mod tests {
                 voice.push(packet);
             }
             voice.pull(start + Duration::from_millis(now));
-            heard.extend_from_slice(&voice.block);
+            heard.extend_from_slice(&voice.block.mid);
         }
         (heard, voice)
     }

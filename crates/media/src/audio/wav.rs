@@ -35,10 +35,11 @@ pub(crate) struct WavMic {
     path: PathBuf,
     reader: WavReader<BufReader<File>>,
     clock: Metronome,
-    resampler: Resampler,
-    raw: Vec<f32>,
-    /// Converted and not yet due.
-    ready: Vec<f32>,
+    resamplers: [Resampler; 2],
+    /// Left and right.
+    raw: [Vec<f32>; 2],
+    /// Converted and not yet due, left and right.
+    ready: [Vec<f32>; 2],
 }
 
 impl WavMic {
@@ -69,29 +70,29 @@ impl WavMic {
             path: path.to_owned(),
             reader,
             clock: Metronome::new(now),
-            resampler: Resampler::new(spec.sample_rate, RATE),
-            raw: Vec::new(),
-            ready: Vec::new(),
+            resamplers: std::array::from_fn(|_| Resampler::new(spec.sample_rate, RATE)),
+            raw: Default::default(),
+            ready: Default::default(),
         })
     }
 
-    /// Reads up to `frames` frames to mono; starts over at the end of the file.
+    /// Reads up to `frames` frames; starts over at the end of the file.
     fn read_frames(&mut self, frames: usize) -> Result<(), DeviceError> {
-        self.raw.clear();
+        self.raw.iter_mut().for_each(Vec::clear);
         let spec = self.reader.spec();
         let channels = usize::from(spec.channels);
         let result = match spec.sample_format {
             SampleFormat::Float => {
-                mono(self.reader.samples::<f32>().take(frames * channels), channels, 1.0, &mut self.raw)
+                split(self.reader.samples::<f32>().take(frames * channels), channels, 1.0, &mut self.raw)
             }
             SampleFormat::Int => {
                 let scale = 1.0 / (1u64 << (spec.bits_per_sample.clamp(1, 32) - 1)) as f32;
                 let samples = self.reader.samples::<i32>().map(|x| x.map(|x| x as f32));
-                mono(samples.take(frames * channels), channels, scale, &mut self.raw)
+                split(samples.take(frames * channels), channels, scale, &mut self.raw)
             }
         };
         result.map_err(|error| unusable(&self.path, format!("it cannot be read: {error}")))?;
-        if self.raw.len() < frames {
+        if self.raw[0].len() < frames {
             self.reader
                 .seek(0)
                 .map_err(|error| unusable(&self.path, format!("it cannot be read again: {error}")))?;
@@ -100,19 +101,24 @@ impl WavMic {
     }
 }
 
-fn mono(
+/// Left and right of two channels; of any other number of them, their mean for both.
+fn split(
     samples: impl Iterator<Item = hound::Result<f32>>,
     channels: usize,
     scale: f32,
-    out: &mut Vec<f32>,
+    [left, right]: &mut [Vec<f32>; 2],
 ) -> hound::Result<()> {
-    let (mut sum, mut count) = (0.0, 0);
+    let whole = |x: f32| if x.is_finite() { x.clamp(-1.0, 1.0) } else { 0.0 };
+    let (mut sum, mut first, mut count) = (0.0, 0.0, 0);
     for sample in samples {
-        sum += sample? * scale;
+        let x = sample? * scale;
+        first = if count == 0 { x } else { first };
+        sum += x;
         count += 1;
         if count == channels {
-            let mean = sum / channels as f32;
-            out.push(if mean.is_finite() { mean.clamp(-1.0, 1.0) } else { 0.0 });
+            let pair = if channels == 2 { [first, x] } else { [sum / channels as f32; 2] };
+            left.push(whole(pair[0]));
+            right.push(whole(pair[1]));
             (sum, count) = (0.0, 0);
         }
     }
@@ -126,15 +132,23 @@ impl Named for WavMic {
 }
 
 impl MicSource for WavMic {
-    fn read(&mut self, now: Instant, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
+    fn read(&mut self, now: Instant, wide: bool, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
         let (blocks, skipped) = self.clock.due(now);
         let wanted = blocks * BLOCK;
-        while self.ready.len() < wanted {
+        while self.ready[0].len() < wanted {
             let frames = (self.reader.spec().sample_rate / 100).max(1) as usize;
             self.read_frames(frames)?;
-            self.resampler.push(&self.raw, &mut self.ready);
+            for ((resampler, raw), ready) in self.resamplers.iter_mut().zip(&self.raw).zip(&mut self.ready) {
+                resampler.push(raw, ready);
+            }
         }
-        out.extend(self.ready.drain(..wanted));
+        let [left, right] = &mut self.ready;
+        let frames = left.drain(..wanted).zip(right.drain(..wanted));
+        if wide {
+            out.extend(frames.flat_map(|(left, right)| [left, right]));
+        } else {
+            out.extend(frames.map(|(left, right)| (left + right) * 0.5));
+        }
         Ok(skipped * BLOCK)
     }
 
@@ -143,7 +157,7 @@ impl MicSource for WavMic {
     }
 }
 
-/// A wav file as a speaker: 48 kHz mono, 16 bits, written in real time. The header is right every half
+/// A wav file as a speaker: 48 kHz stereo, 16 bits, written in real time. The header is right every half
 /// second, so that what was written is a wav file whatever happens to us.
 pub(crate) struct WavSpeaker {
     path: PathBuf,
@@ -156,7 +170,7 @@ impl WavSpeaker {
     pub(crate) fn create(path: &Path, now: Instant) -> Result<Self, DeviceError> {
         let file = File::create(path).map_err(|error| open_failed(path, &error))?;
         let spec =
-            WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+            WavSpec { channels: 2, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
         let mut writer = WavWriter::new(BufWriter::with_capacity(1 << 16, file), spec)
             .map_err(|error| unusable(path, error.to_string()))?;
         writer.flush().map_err(|error| unusable(path, error.to_string()))?;
@@ -175,17 +189,17 @@ impl SpeakerSink for WavSpeaker {
         let (blocks, skipped) = self.clock.due(now);
         // What nobody was there to mix is silence, so that the file keeps the time of the clock.
         for _ in 0..skipped.min(6000) {
-            self.write(&[0.0; BLOCK])?;
+            self.write(&[[0.0; BLOCK]; 2])?;
         }
         Ok(blocks)
     }
 
-    fn write(&mut self, block: &[f32; BLOCK]) -> Result<(), DeviceError> {
+    fn write(&mut self, [left, right]: &[[f32; BLOCK]; 2]) -> Result<(), DeviceError> {
         let lost = |error: hound::Error| DeviceError::Lost {
             what: self.path.display().to_string(),
             why: error.to_string(),
         };
-        for x in block {
+        for x in left.iter().zip(right).flat_map(|(left, right)| [left, right]) {
             self.writer.write_sample((x.clamp(-1.0, 1.0) * 32_767.0) as i16).map_err(lost)?;
         }
         self.since_flush += 1;

@@ -1,4 +1,4 @@
-//! Opus for a call: 48 kHz mono out, whatever comes in brought to 48 kHz mono.
+//! Opus for a call: voice as 48 kHz mono, music as stereo; whatever comes in is brought to 48 kHz.
 
 use bytes::Bytes;
 use opus::{Application, Bitrate, Channels, Signal};
@@ -18,6 +18,8 @@ pub const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=128_000;
 const FEC_FROM: f32 = 0.01;
 /// Expected loss in percent beyond which the copies get no better.
 const MOST_LOSS: i32 = 30;
+/// Music begins with this many bits a second.
+const MUSIC: i32 = 128_000;
 
 /// The codec refused; carry on with the next packet.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -58,11 +60,24 @@ pub fn has_copy(payload: &[u8]) -> bool {
     first >> (7 - parts) & 1 != 0 || (stereo && first >> (6 - 2 * parts) & 1 != 0)
 }
 
-/// Encodes speech: packets of mono, with in-band error correction.
+/// Whether a packet says only that its time is a pause (DTX): a byte that names the coding, and no sound. A sender
+/// that pauses sends one of these, and then nothing for a while (RFC 7587, 3.1.3).
+pub fn is_pause(payload: &[u8]) -> bool {
+    (1..=2).contains(&payload.len())
+}
+
+/// Such a packet, of the coding that `packet` has.
+pub fn pause_after(packet: &[u8]) -> Option<Bytes> {
+    // The number of frames is in the last two bits: one, of no length.
+    packet.first().map(|toc| Bytes::copy_from_slice(&[toc & 0xfc]))
+}
+
+/// Encodes speech, packets of mono with in-band error correction, or music, packets of stereo.
 #[derive(Debug)]
 pub struct OpusEncoder {
     inner: opus::Encoder,
     packet: Box<[u8; 1275]>,
+    channels: usize,
 }
 
 impl OpusEncoder {
@@ -76,13 +91,25 @@ impl OpusEncoder {
         inner.set_packet_loss_perc(10).map_err(fail("take an expected loss"))?;
         inner.set_dtx(false).map_err(fail("switch DTX off"))?;
         inner.set_complexity(5).map_err(fail("take a complexity"))?;
-        Ok(Self { inner, packet: Box::new([0; 1275]) })
+        Ok(Self { inner, packet: Box::new([0; 1275]), channels: 1 })
     }
 
-    /// Whether what comes is music, not speech, from the next packet on.
-    pub fn set_music(&mut self, music: bool) -> Result<(), OpusError> {
-        let signal = if music { Signal::Music } else { Signal::Voice };
-        self.inner.set_signal(signal).map_err(failed("take a signal kind"))
+    /// An encoder for music at 128 kb/s: stereo, and nothing of speech's in it.
+    pub fn music() -> Result<Self, OpusError> {
+        let fail = failed;
+        let mut inner =
+            opus::Encoder::new(RATE, Channels::Stereo, Application::Audio).map_err(fail("start"))?;
+        inner.set_bitrate(Bitrate::Bits(MUSIC)).map_err(fail("take a bitrate"))?;
+        inner.set_signal(Signal::Music).map_err(fail("take a signal kind"))?;
+        inner.set_packet_loss_perc(10).map_err(fail("take an expected loss"))?;
+        inner.set_dtx(false).map_err(fail("switch DTX off"))?;
+        inner.set_complexity(5).map_err(fail("take a complexity"))?;
+        Ok(Self { inner, packet: Box::new([0; 1275]), channels: 2 })
+    }
+
+    /// Samples of a frame: 1, or 2 where left and right take turns.
+    pub fn channels(&self) -> usize {
+        self.channels
     }
 
     /// Bits a second of payload from the next packet on, clamped to [`BITRATES`].
@@ -103,7 +130,7 @@ impl OpusEncoder {
             .map_err(failed("take an expected loss"))
     }
 
-    /// Encodes [`PACKET`] or [`LONG_PACKET`] samples of mono, -1.0 to 1.0.
+    /// Encodes [`PACKET`] or [`LONG_PACKET`] frames of [`Self::channels`] samples each, -1.0 to 1.0.
     pub fn encode(&mut self, pcm: &[f32]) -> Result<Bytes, OpusError> {
         let bytes = self.inner.encode_float(pcm, &mut self.packet[..]).map_err(failed("encode"))?;
         Ok(Bytes::copy_from_slice(&self.packet[..bytes]))
@@ -115,19 +142,25 @@ impl OpusEncoder {
     }
 }
 
-/// Decodes to 48 kHz mono and fills in what was lost.
+/// Decodes to 48 kHz and fills in what was lost.
 #[derive(Debug)]
 pub struct OpusDecoder {
     inner: opus::Decoder,
 }
 
 impl OpusDecoder {
-    /// A decoder; stereo packets are mixed down by it.
+    /// A decoder to mono; stereo packets are mixed down by it.
     pub fn new() -> Result<Self, OpusError> {
         Ok(Self { inner: opus::Decoder::new(RATE, Channels::Mono).map_err(failed("start"))? })
     }
 
-    /// Decodes a packet into `out` ([`MAX_PACKET`] long) and says how many samples it gave.
+    /// A decoder to stereo: left and right take turns in all that it puts out, which is twice as long as is said
+    /// below. Of a packet of mono both are the same.
+    pub fn stereo() -> Result<Self, OpusError> {
+        Ok(Self { inner: opus::Decoder::new(RATE, Channels::Stereo).map_err(failed("start"))? })
+    }
+
+    /// Decodes a packet into `out` ([`MAX_PACKET`] long) and says how many frames it gave.
     pub fn decode(&mut self, payload: &[u8], out: &mut [f32]) -> Result<usize, OpusError> {
         if payload.is_empty() {
             // libopus takes an empty packet for a loss; a sender that sends one means nothing by it.

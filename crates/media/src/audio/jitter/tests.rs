@@ -18,6 +18,7 @@ struct Heard {
     /// Blocks of silence after the first packet.
     silent: u32,
     longest_guess: u32,
+    rested: u32,
 }
 
 struct Sim {
@@ -91,6 +92,10 @@ impl Sim {
             Play::Conceal { samples, already } => {
                 self.heard.concealed += samples;
                 self.heard.longest_guess = self.heard.longest_guess.max(already + samples);
+                self.buffered += samples as usize;
+            }
+            Play::Rest { samples, .. } => {
+                self.heard.rested += samples;
                 self.buffered += samples as usize;
             }
             Play::Recover { keep, .. } => {
@@ -246,6 +251,86 @@ fn a_short_gap_of_the_sender_is_not_filled_with_recovered_sound() {
     assert!(sim.longest(0) <= 60, "{} ms", sim.longest(0));
 }
 
+/// Speech of a second and pauses of two, told as an encoder tells them: two packets of a byte, and every 400 ms one
+/// of the background and one of a byte. Each packet comes `network` late, or not at all.
+fn talk(sim: &Sim, seconds: u32, mut network: impl FnMut(u32) -> Option<u64>) -> Vec<Flight> {
+    let (mut flights, mut seq) = (Vec::new(), 0);
+    for i in 0..seconds * 50 {
+        let within = i % 150;
+        let pause = within >= 50;
+        let whole = !pause || (within - 50) % 20 == 19;
+        if whole || within < 52 || (within - 50) % 20 == 0 {
+            if let Some(delay) = network(i) {
+                let mut flight = sim.packet(i, seq, i * 960, u64::from(i) * 20 * MS + delay);
+                if !whole {
+                    flight.1.payload = Bytes::from_static(&[0x08]);
+                }
+                flights.push(flight);
+            }
+            seq += 1;
+        }
+    }
+    flights
+}
+
+#[test]
+fn a_pause_is_no_loss_and_does_not_change_the_delay() {
+    let mut sim = Sim::new();
+    let flights = talk(&sim, 60, |_| Some(0));
+    sim.run(flights, 60_000 * MS, TICK);
+    assert_eq!((sim.heard.concealed, sim.heard.recovered, sim.jitter.lost(), sim.heard.silent), (0, 0, 0, 0));
+    assert!(sim.in_order());
+    assert!(sim.longest(0) <= 40, "{} ms", sim.longest(0));
+    // But for the last, which is on its way.
+    assert_eq!(sim.heard.decoded.len(), 20 * (50 + 5) - 1);
+    // 40 s of pauses, but for their whole packets.
+    assert!(sim.heard.rested.abs_diff(20 * (2_000 - 100) * 48) < 20 * 960, "{}", sim.heard.rested / 48);
+}
+
+#[test]
+fn jitter_and_loss_cost_in_pauses_what_they_cost_in_speech() {
+    for seed in 0..3 {
+        let (mut dice, mut sim) = (Lcg::new(seed), Sim::new());
+        let mut speech = 0;
+        let flights = talk(&sim, 120, |i| {
+            let delay = u64::from(dice.below(40)) * MS;
+            let lost = dice.below(10) == 0;
+            speech += u32::from(lost && i % 150 < 50);
+            (!lost).then_some(delay)
+        });
+        sim.run(flights, 120_000 * MS, TICK);
+        // What is lost of speech has a copy in the next packet; what is guessed is late or lost in a row, or
+        // stands for the two packets that told of a pause.
+        assert!(sim.heard.concealed < 2 * 48_000, "{} ms guessed", sim.heard.concealed / 48);
+        assert!(sim.heard.recovered * 10 > speech * 6, "{} of {speech}", sim.heard.recovered);
+        assert!(sim.longest(0) <= 130, "{} ms", sim.longest(0));
+        let due = sim.heard.decoded.iter().filter(|(i, _)| *i >= 5_700).count();
+        assert!(due > 90, "the delay has not run away: {due}");
+    }
+}
+
+#[test]
+fn a_pause_that_nobody_tells_of_any_more_ends() {
+    let mut sim = Sim::new();
+    let mut flights = talk(&sim, 2, |_| Some(0));
+    let again: Vec<_> = talk(&sim, 2, |_| Some(0)).into_iter().map(|(_, p)| p).collect();
+    // Muted for a minute, of which the timestamps know, the numbers do not.
+    for (n, packet) in again.into_iter().enumerate() {
+        let index = packet.timestamp / 960 + 3000;
+        let (seq, at) = (flights.len() as u32, u64::from(index) * 20 * MS);
+        let payload = packet.payload.clone();
+        let mut flight = sim.packet(index, seq, index * 960, at);
+        flight.1.payload = if payload.len() == 1 { payload } else { flight.1.payload };
+        assert!(n < 100);
+        flights.push(flight);
+    }
+    sim.run(flights, 61_900 * MS, TICK);
+    assert!(sim.heard.silent > 5_500, "{} blocks of silence", sim.heard.silent);
+    assert_eq!(sim.heard.concealed, 0);
+    let first = sim.heard.decoded.iter().find(|(i, _)| *i >= 3000).unwrap();
+    assert!(first.0 == 3000 && first.1 <= 40 * MS, "{first:?}");
+}
+
 #[test]
 fn a_new_stream_in_the_place_of_the_old_is_heard_and_a_stray_packet_is_not() {
     let mut sim = Sim::new();
@@ -299,6 +384,7 @@ fn random_packets_neither_panic_nor_pile_up() {
                 let made = match jitter.pull(now) {
                     Play::Conceal { samples, .. } => samples,
                     Play::Recover { keep, length, .. } => keep.min(length),
+                    Play::Rest { samples, .. } => samples,
                     Play::Decode { .. } | Play::Silence => 1,
                 };
                 assert!(made > 0, "a pull that makes nothing would never end");

@@ -1,0 +1,166 @@
+//! From mouth to ear: chirps are played into one side's microphone and looked for in what the other side's speaker
+//! plays, on null sinks of a private PulseAudio, with all of a real call between.
+
+use super::chirp::{Recording, chirps};
+use super::ends::{Player, Recorder, Server, Snug};
+use super::pulse::{Daemon, Kind, device};
+use crate::browser::{Browser, Options};
+use crate::delay::percentile;
+use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Chirps are not a whole number of packets apart.
+const SPACING: f32 = 1.013;
+/// A chirp that is not heard within this was not heard.
+const WITHIN: f64 = 0.9;
+const AMPLITUDE: f32 = 0.4;
+/// The call runs for so long before anything counts: delays settle.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// What is measured, and with what.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Chirps in each direction.
+    pub chirps: usize,
+    /// The programs.
+    pub snug: PathBuf,
+    /// See `snug`.
+    pub server: PathBuf,
+}
+
+/// One direction.
+#[derive(Clone, Debug, Serialize)]
+pub struct Way {
+    /// From whom to whom.
+    pub name: String,
+    /// Chirps played, and found.
+    pub played: usize,
+    /// See `played`.
+    pub found: usize,
+    /// Milliseconds from mouth to ear: median, 95th percentile, least and most.
+    pub delay: [f64; 4],
+    /// Of these, milliseconds in the receiving Snug's jitter buffer; none where that is Chromium.
+    pub jitter_buffer: Option<f64>,
+}
+
+/// Measures all directions, and how far apart two recordings of the same thing are.
+///
+/// # Errors
+/// When a program is missing or ends, with what to do.
+pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
+    let daemon = Daemon::for_two()?;
+    let mut ways = vec![itself(&daemon, plan).await?];
+    let server = Server::start(&plan.server).await?;
+    let stats = [1, 2].map(|who| daemon.path().join(format!("stats{who}.jsonl")));
+    let one = Snug::start(&daemon, &plan.snug, &server, 1, &stats[0]).await?;
+    let mut two = Snug::start(&daemon, &plan.snug, &server, 2, &stats[1]).await?;
+    two.wait(&["first_sound"]).await?;
+    tokio::time::sleep(SETTLE).await;
+    let mut way = listen(&daemon, plan, 1, 2, "Snug to Snug").await?;
+    way.jitter_buffer = Some(jitter_buffer(&stats[1])?);
+    ways.push(way);
+    drop((one, two));
+
+    let server = Server::start(&plan.server).await?;
+    let mut one = Snug::start(&daemon, &plan.snug, &server, 1, &stats[0]).await?;
+    let browser = chromium(&daemon, &server).await?;
+    one.wait(&["first_sound"]).await?;
+    tokio::time::sleep(SETTLE).await;
+    ways.push(listen(&daemon, plan, 1, 2, "Snug to Chromium").await?);
+    let mut way = listen(&daemon, plan, 2, 1, "Chromium to Snug").await?;
+    way.jitter_buffer = Some(jitter_buffer(&stats[0])?);
+    ways.push(way);
+    drop(browser);
+    Ok(ways)
+}
+
+/// A browser in the room, with person 2's devices.
+async fn chromium(daemon: &Daemon, server: &Server) -> Result<Browser> {
+    daemon.control(&["set-default-source", &device(Kind::Mic, 2)])?;
+    daemon.control(&["set-default-sink", &device(Kind::Ear, 2)])?;
+    let environment = daemon.environment().into_iter().filter(|(name, _)| name != "HOME").collect();
+    let options = Options { devices: 0, environment, ..Options::default() };
+    let browser = Browser::launch(&options).await?;
+    let page = browser.page().await?;
+    page.navigate(&format!("{}/tea", server.url)).await?;
+    page.wait_for("snug.media.live('audio')", PATIENCE).await.context("Chromium has no microphone")?;
+    page.fill("#name", "Gus").await?;
+    page.click("#join").await?;
+    page.wait_for("document.body.dataset.view === 'call'", PATIENCE).await?;
+    Ok(browser)
+}
+
+/// The same recorded twice: what the figures cannot tell apart.
+async fn itself(daemon: &Daemon, plan: &Plan) -> Result<Way> {
+    let mouth = device(Kind::Mouth, 1);
+    between(daemon, plan, 1, [&mouth, &mouth], "a recording of itself").await
+}
+
+async fn listen(daemon: &Daemon, plan: &Plan, from: usize, to: usize, name: &str) -> Result<Way> {
+    let (mouth, ear) = (device(Kind::Mouth, from), device(Kind::Ear, to));
+    between(daemon, plan, from, [&mouth, &ear], name).await
+}
+
+async fn between(daemon: &Daemon, plan: &Plan, who: usize, sinks: [&str; 2], name: &str) -> Result<Way> {
+    eprintln!("lab: {name} …");
+    let [mouth, ear] = sinks.map(|sink| Recorder::start(daemon, sink));
+    let (mouth, ear) = (mouth?, ear?);
+    Player::start(daemon, who, &chirps(plan.chirps, SPACING, AMPLITUDE))?.finish().await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let ((spoken, began), (heard, heard_began)) = (mouth.finish().await?, ear.finish().await?);
+    let apart = if heard_began >= began {
+        (heard_began - began).as_secs_f64()
+    } else {
+        -(began - heard_began).as_secs_f64()
+    };
+    let (spoken, heard) = (Recording::new(&spoken), Recording::new(&heard));
+    let spoken = spoken.all(f64::from(SPACING));
+    let delay = |at: &f64| Some(heard.find(at - apart, at - apart + WITHIN)? + apart - at);
+    let found: Vec<f64> = spoken.iter().filter_map(delay).map(|delay| delay * 1000.0).collect();
+    ensure!(
+        spoken.len().abs_diff(plan.chirps) <= 1,
+        "{} of {} chirps were spoken",
+        spoken.len(),
+        plan.chirps
+    );
+    ensure!(!found.is_empty(), "{name}: none of {} chirps was heard", spoken.len());
+    let at = |share: f64| percentile(&found, share).unwrap_or_default();
+    Ok(Way {
+        name: name.into(),
+        played: spoken.len(),
+        found: found.len(),
+        delay: [at(0.5), at(0.95), at(0.0), at(1.0)],
+        jitter_buffer: None,
+    })
+}
+
+/// What sound usually waited in the jitter buffer, milliseconds, by a Snug's own figures.
+fn jitter_buffer(stats: &Path) -> Result<f64> {
+    let text = std::fs::read_to_string(stats)?;
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let delay = |line: serde_json::Value| {
+        let sound = &line["participants"][0]["stats"]["inbound_audio"];
+        sound["jitter_buffer_delay"].as_f64().map(|seconds| seconds * 1000.0)
+    };
+    let delays: Vec<f64> = lines.filter_map(delay).filter(|delay| *delay > 0.0).collect();
+    percentile(&delays, 0.5).with_context(|| format!("{} tells nothing of sound", stats.display()))
+}
+
+/// The table.
+pub fn markdown(ways: &[Way]) -> String {
+    let mut out = String::from("| | chirps heard | median, ms | p95 | least–most | of it jitter buffer |\n");
+    out.push_str("|---|---|---|---|---|---|\n");
+    for Way { name, played, found, delay: [median, p95, least, most], jitter_buffer } in ways {
+        let buffer = jitter_buffer.map_or("-".into(), |ms| format!("{ms:.0}"));
+        // Writing to a text does not fail.
+        let _ = writeln!(
+            out,
+            "| {name} | {found}/{played} | {median:.1} | {p95:.1} | {least:.1}–{most:.1} | {buffer} |"
+        );
+    }
+    out
+}
