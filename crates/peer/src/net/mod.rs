@@ -98,6 +98,11 @@ impl Net {
         }
     }
 
+    /// There are keys: for SRTP of this kind (W3C `srtpCipher`).
+    pub(crate) fn set_srtp(&self, cipher: &str) {
+        self.filter().set_srtp(cipher);
+    }
+
     /// Packets that were thrown away: of strangers, to where none may go, or beyond what a stream takes.
     pub(crate) fn dropped(&self) -> u64 {
         self.0.dropped.load(Ordering::Relaxed)
