@@ -514,7 +514,7 @@ impl Driver {
 }
 
 /// Found out before the machine acts on it: an offer of ours is not taken back for garbage.
-fn readable(description: &Description) -> Result<(), String> {
+pub(crate) fn readable(description: &Description) -> Result<(), String> {
     description.check()?;
     let parsed = match description.kind {
         DescriptionType::Offer => RTCSessionDescription::offer(description.sdp.clone()),

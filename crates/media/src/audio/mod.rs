@@ -17,6 +17,7 @@ mod device;
 mod drift;
 mod echo;
 mod ends;
+pub mod examine;
 mod jitter;
 mod job;
 mod loudest;
