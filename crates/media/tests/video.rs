@@ -108,9 +108,48 @@ fn what_is_no_picture_is_an_error_and_a_keyframe_mends_it() {
         decoder.push(&key).unwrap();
         assert!(decoder.pop(&mut pool).is_some());
     }
-    let mut huge = key.to_vec();
-    huge[6..10].copy_from_slice(&[0x81, 0x07, 0x40, 0x04]);
-    assert_eq!(decoder.push(&huge), Err(CodecError::TooLarge { width: 1921, height: 1088 }));
+}
+
+/// The most memory that this process has used so far, in bytes.
+#[cfg(target_os = "linux")]
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Libvpx makes its buffers as soon as it has read a size: 1.6 GB for the largest that VP8 can name.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_header_over_1920x1088_is_refused_before_libvpx_sees_it() {
+    let mut encoder = Vp8Encoder::new(Vp8Settings::new(64, 48, 2)).unwrap();
+    let key = encode(&mut encoder, 0, true).unwrap().data;
+    let delta = encode(&mut encoder, 1, false).unwrap().data;
+    let sized = |width: u16, height: u16| {
+        let mut data = key.to_vec();
+        data[6..8].copy_from_slice(&width.to_le_bytes());
+        data[8..10].copy_from_slice(&height.to_le_bytes());
+        data
+    };
+    let (mut decoder, mut pool) = (Vp8Decoder::new().unwrap(), Pool::new());
+    // The largest that is taken comes as far as libvpx, which misses its data; a second makes no new buffers.
+    for _ in 0..2 {
+        assert!(matches!(decoder.push(&sized(1920, 1088)), Ok(()) | Err(CodecError::Broken(_))));
+    }
+    let before = most_memory();
+    for (width, height) in [(1921, 1088), (1920, 1089), (2, 16_383), (16_383, 2), (16_383, 16_383)] {
+        decoder.push(&key).unwrap();
+        assert!(decoder.pop(&mut pool).is_some());
+        // The two bits above a side are a scale, and not its own.
+        for scale in [0, 0xc000] {
+            let large = sized(width | scale, height | scale);
+            let (width, height) = (u32::from(width), u32::from(height));
+            assert_eq!(decoder.push(&large), Err(CodecError::TooLarge { width, height }));
+            assert!(matches!(decoder.push(&delta), Err(CodecError::Broken(_))), "a keyframe is needed");
+        }
+    }
+    let grown = most_memory() - before;
+    assert!(grown < 4 << 20, "{grown} bytes for pictures that are refused");
 }
 
 fn frame(picture: I420) -> Frame {

@@ -11,7 +11,7 @@ use crate::receiver::{OnRtp, Receiver};
 use crate::sender::{Pump, Slot};
 use crate::stats::TransportStats;
 use crate::throttle::Throttle;
-use crate::{ConnectionState, IceServer, Kind, PeerConfig, PeerEvent, hide};
+use crate::{ConnectionState, IceServer, Kind, PeerConfig, PeerEvent, hide, stats};
 use async_trait::async_trait;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodecParameters};
@@ -263,6 +263,12 @@ impl Driver {
         let live = matches!(state, ConnectionState::Connected | ConnectionState::Disconnected);
         self.shared.audio.set_live(live);
         self.shared.video.set_live(live);
+        if state == ConnectionState::Connected {
+            let report = self.connection.get_stats(Instant::now(), StatsSelector::None).await;
+            if let Some(cipher) = stats::srtp_cipher(&report) {
+                self.shared.net.set_srtp(cipher);
+            }
+        }
         self.tell(PeerEvent::State(state)).await;
     }
 
@@ -508,7 +514,7 @@ impl Driver {
 }
 
 /// Found out before the machine acts on it: an offer of ours is not taken back for garbage.
-fn readable(description: &Description) -> Result<(), String> {
+pub(crate) fn readable(description: &Description) -> Result<(), String> {
     description.check()?;
     let parsed = match description.kind {
         DescriptionType::Offer => RTCSessionDescription::offer(description.sdp.clone()),

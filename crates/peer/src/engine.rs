@@ -27,15 +27,15 @@ use webrtc::peer_connection::{
     RTCConfigurationBuilder, RTCIceTransportPolicy, SettingEngine, SettingEngineBuilder,
 };
 
-const VP8_PAYLOAD_TYPE: u8 = 96;
-const OPUS_PAYLOAD_TYPE: u8 = 111;
-const RED_PAYLOAD_TYPE: u8 = 63;
+pub(crate) const VP8_PAYLOAD_TYPE: u8 = 96;
+pub(crate) const OPUS_PAYLOAD_TYPE: u8 = 111;
+pub(crate) const RED_PAYLOAD_TYPE: u8 = 63;
 const MIME_TYPE_RED: &str = "audio/red";
 /// Packets kept to be sent again: four seconds at 2 Mb/s.
 const KEPT_PACKETS: u16 = 1024;
 /// What is sent again comes this many packets late at most; the stack's own 64 are 0.3 s of video, and what is
 /// later is taken for an attack.
-const REPLAY_WINDOW: usize = 1024;
+pub(crate) const REPLAY_WINDOW: usize = 1024;
 /// A path from which nothing came for so long is called disconnected, one for so much longer failed; and how
 /// often it is asked for a sign of life, so that one that is back is known to be.
 const SILENT: Duration = Duration::from_secs(3);
@@ -93,7 +93,7 @@ pub(crate) fn red() -> RTCRtpCodec {
 
 /// Codecs and the chain of interceptors. No RTX: rtc 0.21 unwraps it above the NACK generator, which then
 /// asks for ever.
-fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
+pub(crate) fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
     let mut engine = MediaEngine::default();
     let opus = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: OPUS_PAYLOAD_TYPE };
     let vp8 = RTCRtpCodecParameters { rtp_codec: vp8(), payload_type: VP8_PAYLOAD_TYPE };
@@ -121,7 +121,7 @@ fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
 /// The waits are what an agent gives better candidates to show up; media starts on the first path that
 /// works instead. As the answering side we are DTLS server: Chromium refuses a changed role when it offers
 /// again.
-fn settings(relay_only: bool, mdns: MulticastDnsMode) -> SettingEngine {
+pub(crate) fn settings(relay_only: bool, mdns: MulticastDnsMode) -> SettingEngine {
     let relay_wait = if relay_only { Duration::ZERO } else { Duration::from_millis(500) };
     SettingEngineBuilder::new()
         .with_prflx_acceptance_min_wait(Some(Duration::ZERO))

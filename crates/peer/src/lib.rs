@@ -18,6 +18,7 @@ mod counters;
 pub mod description;
 mod engine;
 mod error;
+pub mod examine;
 mod gate;
 mod hide;
 mod keyframe;

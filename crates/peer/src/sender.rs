@@ -35,6 +35,17 @@ struct Swap {
     closed: bool,
 }
 
+/// The track that a slot sends for good.
+pub(crate) fn media_track(kind: Kind, ssrc: u32, codec: RTCRtpCodec) -> MediaStreamTrack {
+    let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() };
+    let encoding = RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec, ..Default::default() };
+    let (id, rtp_kind) = match kind {
+        Kind::Audio => ("audio", RtpCodecKind::Audio),
+        Kind::Video => ("video", RtpCodecKind::Video),
+    };
+    MediaStreamTrack::new("snug".into(), id.into(), id.into(), rtp_kind, vec![encoding])
+}
+
 /// Shared by the handle, the pump and the connection.
 pub(crate) struct Slot {
     kind: Kind,
@@ -53,14 +64,6 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) fn new(kind: Kind, ssrc: u32, codec: RTCRtpCodec, keyframe: Arc<KeyframeWanted>) -> Arc<Self> {
-        let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), ..Default::default() };
-        let encoding =
-            RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec, ..Default::default() };
-        let (id, rtp_kind) = match kind {
-            Kind::Audio => ("audio", RtpCodecKind::Audio),
-            Kind::Video => ("video", RtpCodecKind::Video),
-        };
-        let track = MediaStreamTrack::new("snug".into(), id.into(), id.into(), rtp_kind, vec![encoding]);
         Arc::new(Self {
             kind,
             door: Door::new(ssrc),
@@ -71,7 +74,7 @@ impl Slot {
             payload_type: AtomicU8::new(NO_PAYLOAD_TYPE),
             redundant_type: AtomicU8::new(NO_PAYLOAD_TYPE),
             keyframe,
-            track: Arc::new(TrackLocalStaticRTP::new(track)),
+            track: Arc::new(TrackLocalStaticRTP::new(media_track(kind, ssrc, codec))),
         })
     }
 

@@ -168,6 +168,16 @@ impl KindStats {
     }
 }
 
+/// W3C `srtpCipher`, once there are keys.
+pub(crate) fn srtp_cipher(report: &RTCStatsReport) -> Option<&str> {
+    report.iter().find_map(|entry| match entry {
+        RTCStatsReportEntry::Transport(transport) if !transport.srtp_cipher.is_empty() => {
+            Some(transport.srtp_cipher.as_str())
+        }
+        _ => None,
+    })
+}
+
 impl TransportStats {
     /// Reads what the stack itself counts.
     pub(crate) fn read(&mut self, report: &RTCStatsReport) {

@@ -18,6 +18,7 @@ mod device;
 mod drift;
 mod echo;
 mod ends;
+pub mod examine;
 mod jitter;
 mod job;
 mod loudest;

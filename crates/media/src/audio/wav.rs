@@ -1,7 +1,7 @@
 //! wav files in the place of a microphone and a speaker.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -31,9 +31,9 @@ fn unusable(path: &Path, why: impl Into<String>) -> DeviceError {
 }
 
 /// A wav file as a microphone: looped, in real time.
-pub(crate) struct WavMic {
+pub(crate) struct WavMic<R = BufReader<File>> {
     path: PathBuf,
-    reader: WavReader<BufReader<File>>,
+    reader: WavReader<R>,
     clock: Metronome,
     resamplers: [Resampler; 2],
     /// Left and right.
@@ -46,7 +46,14 @@ impl WavMic {
     pub(crate) fn open(path: &Path, now: Instant) -> Result<Self, DeviceError> {
         let file = File::open(path).map_err(|error| open_failed(path, &error))?;
         let size = file.metadata().map_err(|error| open_failed(path, &error))?.len();
-        let reader = WavReader::new(BufReader::new(file)).map_err(|error| match error {
+        Self::of(path, BufReader::new(file), size, now)
+    }
+}
+
+impl<R: Read + Seek> WavMic<R> {
+    /// The file itself: `size` bytes. Its path is for errors.
+    pub(crate) fn of(path: &Path, file: R, size: u64, now: Instant) -> Result<Self, DeviceError> {
+        let reader = WavReader::new(file).map_err(|error| match error {
             hound::Error::IoError(error) if error.kind() == ErrorKind::PermissionDenied => {
                 open_failed(path, &error)
             }
@@ -125,13 +132,13 @@ fn split(
     Ok(())
 }
 
-impl Named for WavMic {
+impl<R> Named for WavMic<R> {
     fn name(&self) -> String {
         self.path.display().to_string()
     }
 }
 
-impl MicSource for WavMic {
+impl<R: Read + Seek + Send> MicSource for WavMic<R> {
     fn read(&mut self, now: Instant, wide: bool, out: &mut Vec<f32>) -> Result<usize, DeviceError> {
         let (blocks, skipped) = self.clock.due(now);
         let wanted = blocks * BLOCK;

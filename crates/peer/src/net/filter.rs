@@ -4,9 +4,13 @@
 //! but who answers a connectivity check or has one answered, which takes the passwords that crossed in the
 //! descriptions: a remote address is *proven* when we send a Binding success response to it. A check must
 //! call us by our own `ufrag`. What a relay hands on is judged by the address behind the relay.
+//!
+//! The stack makes state for each stream before it knows whether the packet is the other side's, and takes
+//! RTCP that says it is not encrypted for theirs without looking at its tag. So streams are counted here, and
+//! such RTCP dropped.
 
 use super::stun::{self, Message};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -26,12 +30,18 @@ const MAX_TOLD: usize = 128;
 /// repeated.
 const EARLY: Duration = Duration::from_millis(500);
 
+/// overflow: packets of further streams (SSRCs) are dropped. A call has two, and another pair when the other
+/// side begins anew.
+const MAX_STREAMS: usize = 512;
+/// What follows SRTCP's word that tells whether it is encrypted (RFC 3711, 3.4): a tag of HMAC-SHA1.
+const HMAC_TAG: usize = 10;
+
 /// A channel on a relay: our socket, the server, the number.
 type Channel = (SocketAddr, SocketAddr, u16);
 
 /// One connection's rules and what it learned, for all its sockets.
 #[derive(Debug, Default)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     relay_only: bool,
     servers: VecDeque<SocketAddr>,
     ufrags: VecDeque<String>,
@@ -41,6 +51,9 @@ pub(super) struct Filter {
     told: VecDeque<SocketAddr>,
     /// Since when it is asked under its present name.
     began: Option<Instant>,
+    streams: HashSet<u32>,
+    /// SRTP goes with HMAC-SHA1, not with an AEAD cipher.
+    hmac: bool,
 }
 
 fn keep<T: PartialEq>(list: &mut VecDeque<T>, item: T, most: usize) {
@@ -52,21 +65,21 @@ fn keep<T: PartialEq>(list: &mut VecDeque<T>, item: T, most: usize) {
 }
 
 impl Filter {
-    pub(super) fn new(relay_only: bool) -> Self {
+    pub(crate) fn new(relay_only: bool) -> Self {
         Self { relay_only, ..Self::default() }
     }
 
     /// A STUN or TURN server that we ask.
-    pub(super) fn add_server(&mut self, server: SocketAddr) {
+    pub(crate) fn add_server(&mut self, server: SocketAddr) {
         keep(&mut self.servers, server, MAX_SERVERS);
     }
 
-    pub(super) fn is_server(&self, address: SocketAddr) -> bool {
+    pub(crate) fn is_server(&self, address: SocketAddr) -> bool {
         self.servers.contains(&address)
     }
 
     /// By what name the other side calls us from now on.
-    pub(super) fn add_ufrag(&mut self, ufrag: &str, now: Instant) {
+    pub(crate) fn add_ufrag(&mut self, ufrag: &str, now: Instant) {
         if !self.ufrags.iter().any(|known| known == ufrag) {
             self.began = Some(now);
         }
@@ -74,12 +87,17 @@ impl Filter {
     }
 
     /// A candidate of the other side.
-    pub(super) fn add_told(&mut self, candidate: SocketAddr) {
+    pub(crate) fn add_told(&mut self, candidate: SocketAddr) {
         keep(&mut self.told, candidate, MAX_TOLD);
     }
 
+    /// What was agreed upon for SRTP, as W3C's `srtpCipher` has it.
+    pub(crate) fn set_srtp(&mut self, cipher: &str) {
+        self.hmac = cipher.contains("HMAC");
+    }
+
     /// Whether a packet of ours may leave; learns from it.
-    pub(super) fn lets_out(&mut self, packet: &[u8], local: SocketAddr, to: SocketAddr) -> bool {
+    pub(crate) fn lets_out(&mut self, packet: &[u8], local: SocketAddr, to: SocketAddr) -> bool {
         if !self.is_server(to) {
             if self.relay_only {
                 return false;
@@ -107,8 +125,13 @@ impl Filter {
 
     fn learn(&mut self, packet: &[u8], to: SocketAddr) {
         if Message::read(packet).is_some_and(|message| message.kind == stun::BINDING_SUCCESS) {
-            keep(&mut self.proven, to, MAX_PROVEN);
+            self.prove(to);
         }
+    }
+
+    /// Whoever is there is the other side.
+    pub(crate) fn prove(&mut self, address: SocketAddr) {
+        keep(&mut self.proven, address, MAX_PROVEN);
     }
 
     fn behind(&self, channel: Channel) -> Option<SocketAddr> {
@@ -116,7 +139,13 @@ impl Filter {
     }
 
     /// Whether a packet that came is for the stack.
-    pub(super) fn lets_in(&self, packet: &[u8], local: SocketAddr, from: SocketAddr, now: Instant) -> bool {
+    pub(crate) fn lets_in(
+        &mut self,
+        packet: &[u8],
+        local: SocketAddr,
+        from: SocketAddr,
+        now: Instant,
+    ) -> bool {
         let server = self.is_server(from);
         if !server {
             return !self.relay_only && self.is_of_peer(packet, from, now);
@@ -131,7 +160,7 @@ impl Filter {
         }
     }
 
-    fn is_of_peer(&self, packet: &[u8], from: SocketAddr, now: Instant) -> bool {
+    fn is_of_peer(&mut self, packet: &[u8], from: SocketAddr, now: Instant) -> bool {
         match packet.first() {
             // RFC 7983: STUN.
             Some(0..=3) => Message::read(packet).is_some_and(|message| match message.kind {
@@ -139,10 +168,23 @@ impl Filter {
                 stun::BINDING_INDICATION => self.proven.contains(&from),
                 _ => message.is_response(),
             }),
-            // DTLS, RTP and RTCP.
-            Some(20..=63 | 128..=191) => self.proven.contains(&from),
+            // DTLS.
+            Some(20..=63) => self.proven.contains(&from),
+            Some(128..=191) => self.proven.contains(&from) && self.is_media(packet),
             _ => false,
         }
+    }
+
+    /// RTP or RTCP that the stack may look at.
+    fn is_media(&mut self, packet: &[u8]) -> bool {
+        let rtcp = is_rtcp(packet);
+        if rtcp && self.hmac && !is_encrypted(packet) {
+            return false;
+        }
+        let at = if rtcp { 4 } else { 8 };
+        let Some(&ssrc) = packet.get(at..).and_then(<[u8]>::first_chunk::<4>) else { return false };
+        let ssrc = u32::from_be_bytes(ssrc);
+        self.streams.contains(&ssrc) || (self.streams.len() < MAX_STREAMS && self.streams.insert(ssrc))
     }
 
     /// A relay, by the address of the servers that we know, of which signaling has not told yet.
@@ -155,6 +197,17 @@ impl Filter {
     fn is_called(&self, check: &Message<'_>) -> bool {
         check.called().is_some_and(|called| self.ufrags.iter().any(|ufrag| ufrag.as_bytes() == called))
     }
+}
+
+/// RFC 5761, section 4.
+fn is_rtcp(packet: &[u8]) -> bool {
+    packet.get(1).is_some_and(|kind| (192..=223).contains(kind))
+}
+
+/// Whether SRTCP with a tag of HMAC-SHA1 says that it is encrypted.
+fn is_encrypted(packet: &[u8]) -> bool {
+    let word = packet.len().checked_sub(HMAC_TAG + 4);
+    word.and_then(|at| packet.get(at)).is_some_and(|first| first & 0x80 != 0)
 }
 
 #[cfg(test)]
@@ -213,13 +266,13 @@ mod tests {
         let (server, peer, stranger) = (at("198.51.100.1:3478"), at("192.0.2.2:5000"), at("192.0.2.3:5000"));
         filter.add_server(server);
         filter.add_ufrag("mine", start());
-        let comes = |filter: &Filter, peer, data: &[u8]| {
+        let comes = |filter: &mut Filter, peer, data: &[u8]| {
             filter.lets_in(&relayed(stun::DATA_INDICATION, peer, data), local(), server, start())
         };
-        assert!(comes(&filter, stranger, &check("mine:x")));
-        assert!(!comes(&filter, peer, &RTP));
+        assert!(comes(&mut filter, stranger, &check("mine:x")));
+        assert!(!comes(&mut filter, peer, &RTP));
         assert!(filter.lets_out(&relayed(stun::SEND_INDICATION, peer, &success()), local(), server));
-        assert!(comes(&filter, peer, &RTP) && !comes(&filter, stranger, &RTP));
+        assert!(comes(&mut filter, peer, &RTP) && !comes(&mut filter, stranger, &RTP));
         let on_channel = [&[0x40, 7, 0, 20][..], &RTP].concat();
         assert!(!filter.lets_in(&on_channel, local(), server, start()), "the channel is not bound");
         assert!(filter.lets_out(&bind(0x4007, peer), local(), server));
@@ -243,17 +296,21 @@ mod tests {
         filter.add_server(at("198.51.100.1:3478"));
         filter.add_ufrag("mine", start());
         let (relay, direct) = (at("198.51.100.1:50000"), at("192.0.2.9:50000"));
-        let comes = |filter: &Filter, from, after| {
+        let comes = |filter: &mut Filter, from, after| {
             filter.lets_in(&check("mine:x"), local(), from, start() + Duration::from_millis(after))
         };
-        assert!(!comes(&filter, relay, 499) && comes(&filter, relay, 500) && comes(&filter, direct, 0));
+        assert!(
+            !comes(&mut filter, relay, 499)
+                && comes(&mut filter, relay, 500)
+                && comes(&mut filter, direct, 0)
+        );
         // A description that says the same name again begins nothing anew.
         filter.add_ufrag("mine", start() + EARLY);
-        assert!(comes(&filter, relay, 501));
+        assert!(comes(&mut filter, relay, 501));
         filter.add_ufrag("restarted", start() + EARLY);
-        assert!(!comes(&filter, relay, 501));
+        assert!(!comes(&mut filter, relay, 501));
         filter.add_told(relay);
-        assert!(comes(&filter, relay, 501));
+        assert!(comes(&mut filter, relay, 501));
     }
 
     #[test]
@@ -269,6 +326,40 @@ mod tests {
         for packet in [check("mine:theirs"), success(), RTP.to_vec()] {
             assert!(!filter.lets_in(&packet, local(), peer, start()), "its answer would tell our address");
         }
+    }
+
+    #[test]
+    fn rtcp_that_says_it_is_not_encrypted_is_dropped() {
+        let mut filter = Filter::new(false);
+        let peer = at("192.0.2.2:5000");
+        assert!(filter.lets_out(&success(), local(), peer));
+        // A goodbye, SRTCP's word and a tag that nobody computed: the stack would believe it.
+        let srtcp = |word: u8| [&[0x81, 203, 0, 1, 1, 2, 3, 4, word, 0, 0, 1][..], &[9; 10]].concat();
+        assert!(
+            filter.lets_in(&srtcp(0), local(), peer, start()),
+            "the tag of another cipher may be anything"
+        );
+        filter.set_srtp("SRTP_AES128_CM_HMAC_SHA1_80");
+        assert!(!filter.lets_in(&srtcp(0), local(), peer, start()));
+        assert!(!filter.lets_in(&srtcp(0)[..13], local(), peer, start()), "no room for a tag");
+        assert!(filter.lets_in(&srtcp(0x80), local(), peer, start()));
+        assert!(filter.lets_in(&RTP, local(), peer, start()));
+        filter.set_srtp("SRTP_AEAD_AES_128_GCM");
+        assert!(filter.lets_in(&srtcp(0), local(), peer, start()));
+    }
+
+    #[test]
+    fn a_flood_of_streams_makes_no_state_and_those_that_are_there_go_on() {
+        let mut filter = Filter::new(false);
+        let peer = at("192.0.2.2:5000");
+        assert!(filter.lets_out(&success(), local(), peer));
+        let mut of = |ssrc: u32| {
+            let rtp = [&[0x80, 96, 0, 1, 0, 0, 0, 0][..], &ssrc.to_be_bytes(), &[0; 20]].concat();
+            filter.lets_in(&rtp, local(), peer, start())
+        };
+        let taken = (0..100_000).filter(|ssrc| of(*ssrc)).count();
+        assert_eq!(taken, MAX_STREAMS);
+        assert!(of(7) && !of(100_001));
     }
 
     proptest! {

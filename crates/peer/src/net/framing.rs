@@ -9,7 +9,7 @@ const MAX_MESSAGE: usize = 20 + 65_535 + 3;
 /// What comes is neither STUN nor ChannelData: the stream cannot be read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server speaks neither STUN nor ChannelData")]
-pub(super) struct NotTurn;
+pub(crate) struct NotTurn;
 
 /// A packet as it goes onto a stream.
 pub(super) fn frame(packet: &[u8], out: &mut Vec<u8>) {
@@ -22,20 +22,20 @@ pub(super) fn frame(packet: &[u8], out: &mut Vec<u8>) {
 
 /// Cuts what came into packets.
 #[derive(Debug, Default)]
-pub(super) struct Unframer {
+pub(crate) struct Unframer {
     bytes: BytesMut,
 }
 
 impl Unframer {
     /// Where to read to. Bounded: a whole message is always taken out before more is read.
-    pub(super) fn room(&mut self) -> &mut BytesMut {
+    pub(crate) fn room(&mut self) -> &mut BytesMut {
         debug_assert!(self.bytes.len() <= MAX_MESSAGE, "messages are taken out first");
         self.bytes.reserve(4096);
         &mut self.bytes
     }
 
     /// The next packet without its padding; `None` until more has come.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, NotTurn> {
+    pub(crate) fn next(&mut self) -> Result<Option<Bytes>, NotTurn> {
         let Some(head) = self.bytes.first_chunk::<4>() else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
         let (message, padded) = match head[0] >> 6 {

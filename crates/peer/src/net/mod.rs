@@ -11,7 +11,8 @@ mod stream;
 pub(crate) mod stun;
 
 use crate::{IceServer, PeerConfig};
-use filter::Filter;
+pub(crate) use filter::Filter;
+pub(crate) use framing::Unframer;
 use servers::{Servers, StreamServer};
 use socket::Socket;
 use std::future::Future;
@@ -21,6 +22,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+pub(crate) use stun::{Message, channel_data};
 use tokio::sync::Notify;
 use webrtc::peer_connection::RTCIceServer;
 use webrtc::runtime::{
@@ -96,6 +98,11 @@ impl Net {
         if let Some((ip, port)) = address {
             self.filter().add_told(SocketAddr::new(ip, port));
         }
+    }
+
+    /// There are keys: for SRTP of this kind (W3C `srtpCipher`).
+    pub(crate) fn set_srtp(&self, cipher: &str) {
+        self.filter().set_srtp(cipher);
     }
 
     /// Packets that were thrown away: of strangers, to where none may go, or beyond what a stream takes.

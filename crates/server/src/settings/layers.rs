@@ -89,8 +89,11 @@ impl Layers {
         self.text(path, text)
     }
 
-    /// The same with a file's text.
-    pub(crate) fn text(mut self, path: &Path, text: String) -> Result<Self, ConfigError> {
+    /// The same with a file's text; the path is for errors.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn text(mut self, path: &Path, text: String) -> Result<Self, ConfigError> {
         let settings = toml::from_str(&text).map_err(|error| ConfigError::Line {
             path: path.to_owned(),
             line: line(&text, error.span().map_or(0, |span| span.start)),
