@@ -148,7 +148,8 @@ fn a_header_over_1920x1088_is_refused_before_libvpx_sees_it() {
             assert!(matches!(decoder.push(&delta), Err(CodecError::Broken(_))), "a keyframe is needed");
         }
     }
-    let grown = most_memory() - before;
+    // The system counts it in batches: the same may be a little less when it is read again.
+    let grown = most_memory().saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes for pictures that are refused");
 }
 
