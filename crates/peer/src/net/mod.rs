@@ -16,7 +16,7 @@ use servers::{Servers, StreamServer};
 use socket::Socket;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -43,6 +43,7 @@ struct Shared {
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     servers: Mutex<Servers>,
     filter: Mutex<Filter>,
+    avoided: Mutex<Vec<IpAddr>>,
     dropped: AtomicU64,
     lost: Arc<Notify>,
     relays: Relays,
@@ -72,6 +73,7 @@ impl Net {
             tls: OnceLock::new(),
             servers: Mutex::default(),
             filter: Mutex::new(Filter::new(config.relay_only)),
+            avoided: Mutex::default(),
             dropped: AtomicU64::new(0),
             lost: Arc::default(),
             relays: Relays::default(),
@@ -94,7 +96,8 @@ impl Net {
         let address =
             words.next().and_then(|ip| ip.parse().ok()).zip(words.next().and_then(|p| p.parse().ok()));
         if let Some((ip, port)) = address {
-            self.filter().add_told(SocketAddr::new(ip, port));
+            let relay = words.next() == Some("typ") && words.next() == Some("relay");
+            self.filter().add_told(SocketAddr::new(ip, port), relay);
         }
     }
 
@@ -106,6 +109,15 @@ impl Net {
     /// Told when the stream to a relay breaks that was in use.
     pub(crate) fn lost(&self) -> Arc<Notify> {
         self.0.lost.clone()
+    }
+
+    /// Addresses of ours that new sockets are not bound to, where there are others.
+    pub(crate) fn avoid(&self, addresses: Vec<IpAddr>) {
+        *lock(&self.0.avoided) = addresses;
+    }
+
+    pub(crate) fn avoided(&self) -> Vec<IpAddr> {
+        lock(&self.0.avoided).clone()
     }
 
     fn count_dropped(&self, packets: u64) {

@@ -75,7 +75,7 @@ impl Socket {
     /// fewer. How many bytes are left.
     fn sift(&self, batch: &mut [u8], stride: usize, from: SocketAddr) -> usize {
         let (mut kept, mut at, mut strange) = (0, 0, 0);
-        let (filter, now) = (self.net.filter(), Instant::now());
+        let (mut filter, now) = (self.net.filter(), Instant::now());
         let server = filter.is_server(from);
         while at < batch.len() {
             let end = (at + stride.max(1)).min(batch.len());
