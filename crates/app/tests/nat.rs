@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use lab::link::LinkError;
-use lab::nat::{Kind, Programs, Setup, Turn, Way, World, join_all, join_watched};
+use lab::nat::{HandOver, Kind, Old, Programs, Setup, Turn, Way, World, hand_over, join_all, join_watched};
 use std::path::Path;
 use std::process::Command;
 
@@ -29,7 +29,7 @@ fn programs() -> Option<Programs> {
 
 async fn comes_up(one: Kind, two: Kind, way: Way) {
     let Some(programs) = programs() else { return };
-    for joined in join_all(Setup::Apart(one, two), 1, &programs).await.unwrap() {
+    for joined in join_all(Setup::Apart(one, two), 1, None, &programs).await.unwrap() {
         let joined = joined.unwrap();
         println!("{} - {}: {joined:?}", one.name(), two.name());
         assert_eq!(joined.way, way, "{joined:?}");
@@ -46,11 +46,37 @@ async fn the_server_alone_is_enough_for_any_two_networks() {
         (Kind::Symmetric, Kind::Symmetric, Way::Relayed),
         (Kind::Port, Kind::Tcp443, Way::Relayed),
     ] {
-        for joined in join_all(Setup::Apart(one, two), 1, &programs).await.unwrap() {
+        for joined in join_all(Setup::Apart(one, two), 1, None, &programs).await.unwrap() {
             let joined = joined.unwrap();
             println!("{} - {}: {joined:?}", one.name(), two.name());
             assert_eq!(joined.way, way, "{joined:?}");
         }
+    }
+}
+
+/// Who comes first is the guest, then the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_calls_from_where_nothing_but_https_gets_out() {
+    let Some(programs) = programs() else { return };
+    let programs = Programs { turn: Turn::Inside, ..programs };
+    let setup = Setup::Apart(Kind::Port, Kind::Tcp443);
+    for joined in join_all(setup, 2, Some(1), &programs).await.unwrap() {
+        let joined = joined.unwrap();
+        println!("{}: {joined:?}", setup.name());
+        assert_eq!(joined.way, Way::Relayed, "{joined:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_picture_is_back_soon_after_a_change_of_network() {
+    let Some(programs) = programs() else { return };
+    let programs = Programs { turn: Turn::Inside, ..programs };
+    for (mover, old, kind) in [(0, Old::Gone, Kind::Port), (1, Old::Lossy, Kind::Symmetric)] {
+        let plan = HandOver { kind, mover, old, guest: None };
+        let over = hand_over(plan, &programs).await.unwrap();
+        println!("{plan:?}: {over:?}");
+        let slowest = over.back_ms[0].max(over.back_ms[1]);
+        assert!(slowest < 3000.0, "{plan:?}: {over:?}");
     }
 }
 

@@ -10,6 +10,7 @@ pub mod command;
 pub mod event;
 pub mod history;
 mod machine;
+mod network;
 pub mod quality;
 mod runner;
 pub mod snapshot;

@@ -73,7 +73,7 @@ pub(crate) async fn run(config: Config, doors: Doors) {
     let machine = Machine::new(first, config.volumes.clone());
     let mut runner = Runner { machine, wiring, snapshot, window };
     let (mut tick, mut stats, mut devices) = (every(TICK), every(config.stats_every), every(DEVICES));
-    let (mut look, mut addresses) = (every(ADDRESSES), wiring::addresses());
+    let (mut look, mut network) = (every(ADDRESSES), wiring::network());
     loop {
         let input = tokio::select! {
             biased;
@@ -92,16 +92,9 @@ pub(crate) async fn run(config: Config, doors: Doors) {
             }
             _ = stats.tick() => Input::Stats(runner.wiring.stats().await),
             _ = look.tick() => {
-                let now = wiring::addresses();
-                // Without any there is no network; the old ones may well come back.
-                if now.is_empty() || now == addresses {
-                    continue;
-                }
-                tracing::info!(?now, "the addresses of this computer changed");
-                let all_gone = !addresses.is_empty() && addresses.is_disjoint(&now);
-                let gone = addresses.difference(&now).copied().collect();
-                addresses = now;
-                Input::AddressesChanged { gone, all_gone }
+                let Some(change) = network.becomes(wiring::network()) else { continue };
+                tracing::info!(?network, ?change, "the addresses of this computer changed");
+                Input::AddressesChanged(change)
             }
             _ = devices.tick(), if runner.window => {
                 list_devices(inputs.clone());

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use rtc::peer_connection::transport::RTCIceCandidateInit;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodecParameters};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -42,6 +43,7 @@ pub(crate) enum Request {
     Candidate(Candidate),
     RepeatOffer,
     Servers(Vec<IceServer>),
+    Avoid(Vec<IpAddr>),
     Keyframe,
 }
 
@@ -304,6 +306,7 @@ impl Driver {
             }
             Request::RepeatOffer => self.repeat_offer().await,
             Request::Servers(servers) => self.servers = Some(servers),
+            Request::Avoid(addresses) => self.shared.net.avoid(addresses),
             // The end of candidates, or one that we do not use.
             Request::Candidate(_) => {}
             Request::Keyframe => {

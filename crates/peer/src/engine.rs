@@ -173,7 +173,7 @@ async fn build_with(
         .with_setting_engine(settings(config.relay_only, mdns))
         .with_handler(handler)
         .with_runtime(Arc::new(net.clone()))
-        .with_udp_addrs(vec![LocalAddresses])
+        .with_udp_addrs(vec![LocalAddresses(net.clone())])
         .build()
         .await?;
     Ok(Arc::new(connection))

@@ -38,7 +38,7 @@ pub mod stats;
 mod tap;
 mod throttle;
 
-pub use addresses::local_addresses;
+pub use addresses::{local_addresses, routed_addresses};
 pub use config::{ConnectionState, Encoded, IceServer, Kind, PeerConfig, PeerEvent, RtpIn};
 pub use controller::Estimate;
 pub use description::{Candidate, Description, DescriptionType};
@@ -54,6 +54,7 @@ use engine::Wires;
 use net::Net;
 use sender::Slot;
 use stats::{KindStats, SlotState, TransportStats};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -163,6 +164,12 @@ impl Peer {
     /// has now. Media goes on over the old path until a new one works, where the old one still does.
     pub fn restart_ice(&self) -> Result<(), PeerError> {
         self.ask(Request::Negotiate { restart: true })
+    }
+
+    /// Addresses of this machine that ICE restarts do without, where it has others: the network that they belong
+    /// to was left, though it still answers. In place of those named before; what is in use stays.
+    pub fn avoid(&self, addresses: Vec<IpAddr>) -> Result<(), PeerError> {
+        self.ask(Request::Avoid(addresses))
     }
 
     /// Other servers, or new credentials for the same: for the next ICE restart, by whichever side. What is

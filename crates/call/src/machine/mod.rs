@@ -21,6 +21,7 @@ mod watch;
 
 use crate::command::Command;
 use crate::event::Event;
+use crate::network::Change;
 use crate::quality::Reason;
 use crate::snapshot::{About, Devices, Participant, Phase, Problem, Snapshot};
 use crate::stats::Stats;
@@ -89,13 +90,8 @@ pub(crate) enum Input {
     MicSilent(bool),
     /// How far a test of speaker or microphone is.
     Rehearsal(Rehearsal),
-    /// This computer has other addresses than before; none of those when `all_gone`.
-    AddressesChanged {
-        /// Those that we have no more.
-        gone: Vec<IpAddr>,
-        /// None is left of those that were.
-        all_gone: bool,
-    },
+    /// This computer has other addresses than before, or reaches the internet from another one.
+    AddressesChanged(Change),
     /// Time passed.
     Tick,
 }
@@ -157,6 +153,8 @@ pub(crate) enum Effect {
     Candidate(PeerKey, Option<Candidate>),
     /// Have it look for new paths.
     RestartIce(PeerKey),
+    /// Addresses of ours that restarts of a connection do without from now on.
+    Avoid(PeerKey, Vec<IpAddr>),
     /// The servers that connections use from their next ICE restart on.
     IceServers(Vec<IceServer>),
     /// See whether the server still hears us, and go to it anew if not.
@@ -234,6 +232,8 @@ struct Peering {
     restarts: u32,
     /// The user was told that no path is found.
     told: bool,
+    /// Restarts do without some of our addresses.
+    avoids: bool,
     watch: Watch,
     /// What limits our picture to them.
     limit: Option<Reason>,
@@ -250,6 +250,7 @@ impl Peering {
             restarted: None,
             restarts: 0,
             told: false,
+            avoids: false,
             watch: Watch::new(now),
             limit: None,
         }
@@ -342,7 +343,7 @@ impl Machine {
             Input::DisplayFailed { why } => self.problem(About::Display, why, false),
             Input::Devices(devices) => self.snapshot.devices = devices,
             Input::Stats(all) => self.on_stats(all, now),
-            Input::AddressesChanged { gone, all_gone } => self.on_addresses_changed(&gone, all_gone, now),
+            Input::AddressesChanged(change) => self.on_addresses_changed(&change, now),
             Input::MicLevel(level) => self.snapshot.me.sound.level = level,
             Input::Speaking(key, on) => self.on_speaking(key, on),
             Input::OwnVoice(on) => self.on_own_voice(on, now),

@@ -2,6 +2,7 @@
 
 use super::{Effect, Machine, PathState, PeerKey, Peering};
 use crate::event::Event;
+use crate::network::Change;
 use crate::snapshot::{About, Connection, Phase};
 use signaling::{Candidate, ClientMessage, Description, ParticipantId};
 use std::net::IpAddr;
@@ -99,10 +100,16 @@ impl Machine {
     }
 
     pub(super) fn restart_all(&mut self, now: Instant) {
+        self.restart_all_without(&[], now);
+    }
+
+    /// On the network that was left a path may still answer first, and be taken. So it is only looked at again
+    /// when the new one had none.
+    fn restart_all_without(&mut self, avoided: &[IpAddr], now: Instant) {
         let mut keys: Vec<PeerKey> = self.peers.keys().copied().collect();
         keys.sort_unstable();
         for key in keys {
-            self.restart(key, now);
+            self.restart_without(key, avoided, now);
         }
     }
 
@@ -117,14 +124,16 @@ impl Machine {
     }
 
     /// The addresses changed: the server may not hear us any more, and a path may be gone that is not known
-    /// to be. One that still works is left alone. When no address is left of those that were, nothing works.
-    pub(super) fn on_addresses_changed(&mut self, gone: &[IpAddr], all_gone: bool, now: Instant) {
+    /// to be. One that still works is left alone, unless the system sends elsewhere now: then the old network is
+    /// gone, or going, or worse than the new one, and nobody waits until that shows.
+    pub(super) fn on_addresses_changed(&mut self, change: &Change, now: Instant) {
+        let Change { gone, left, elsewhere } = change;
         if !self.in_room() {
             return;
         }
-        if all_gone {
+        if *elsewhere {
             self.effect(Effect::ReconnectServer);
-            return self.restart_all(now);
+            return self.restart_all_without(left, now);
         }
         // The connection to the server may have stood on an address that went: it is not waited for.
         self.effect(if gone.is_empty() { Effect::ProbeServer } else { Effect::ReconnectServer });
@@ -162,7 +171,9 @@ impl Machine {
             Some(Connection::Connecting) => down.is_some_and(|down| down >= FIRST_PATH),
             Some(Connection::Failed) => down.is_some_and(|down| down >= peering.waits(NO_PATIENCE)),
             Some(Connection::Disconnected | Connection::Restarting) => {
-                let patience = if peering.doubted.is_some() { NO_PATIENCE } else { PATIENCE };
+                // A search that does without a network that may still be good is not waited for long.
+                let partial = peering.avoids && peering.restarted.is_some();
+                let patience = if partial || peering.doubted.is_some() { NO_PATIENCE } else { PATIENCE };
                 down.is_some_and(|down| down >= peering.waits(patience)) && !peering.watch.hears(now)
             }
             None => false,
@@ -196,6 +207,15 @@ impl Machine {
     }
 
     fn restart(&mut self, key: PeerKey, now: Instant) {
+        self.restart_without(key, &[], now);
+    }
+
+    fn restart_without(&mut self, key: PeerKey, avoided: &[IpAddr], now: Instant) {
+        let Some(peering) = self.peers.get_mut(&key) else { return };
+        let avoids = !avoided.is_empty();
+        if std::mem::replace(&mut peering.avoids, avoids) || avoids {
+            self.effect(Effect::Avoid(key, avoided.to_vec()));
+        }
         let Some(peering) = self.peers.get_mut(&key) else { return };
         peering.restarted = Some(now);
         peering.restarts += 1;

@@ -9,6 +9,7 @@ mod translate;
 
 use crate::event::Event;
 use crate::machine::{Effect, Hello, Input, OpenPeer, PeerKey};
+use crate::network::Network;
 use crate::snapshot::Devices;
 use crate::stats::Stats;
 use crate::{Config, Display};
@@ -20,8 +21,7 @@ use media::display::Y4mSink;
 use media::{Audio, Camera, Frame, Slot, VideoOut, VideoSettings};
 use peer::{Kind, PeerError};
 use signaling::{Client, JoinRequest, Name, RoomName, Server};
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
@@ -147,6 +147,7 @@ impl Wiring {
                 self.tell(key, |peer| peer.remote_candidate(candidate.map(translate::candidate_in)));
             }
             Effect::RestartIce(key) => self.tell(key, peer::Peer::restart_ice),
+            Effect::Avoid(key, addresses) => self.tell(key, |peer| peer.avoid(addresses.clone())),
             Effect::IceServers(servers) => {
                 let servers: Vec<_> = servers.iter().map(translate::ice_server).collect();
                 for key in self.legs.keys() {
@@ -386,9 +387,12 @@ fn reporter<E>(inputs: &mpsc::Sender<Input>, translate: fn(E) -> Input) -> impl 
     move |event| hand_in(&inputs, translate(event))
 }
 
-/// The addresses that others may reach us by; none without a network.
-pub(crate) fn addresses() -> BTreeSet<IpAddr> {
-    peer::local_addresses().into_iter().filter(|address| !address.is_loopback()).collect()
+/// The addresses that others may reach us by, none without a network, and those that we reach others from.
+pub(crate) fn network() -> Network {
+    Network {
+        addresses: peer::local_addresses().into_iter().filter(|address| !address.is_loopback()).collect(),
+        routed: peer::routed_addresses().into_iter().collect(),
+    }
 }
 
 /// What the system has now. Asks the system's services: may take a fifth of a second.

@@ -60,6 +60,10 @@ impl Process {
         command.args(FLAGS).args(media_flags(options)).args(&options.flags);
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+        // What it leaves behind there goes with the profile.
+        let temporary = profile.path().join("tmp");
+        std::fs::create_dir(&temporary)?;
+        command.env("TMPDIR", temporary);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().context("cannot start sh")?;
         let ends = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());

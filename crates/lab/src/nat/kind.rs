@@ -77,6 +77,16 @@ pub enum Way {
     Relayed,
 }
 
+impl Way {
+    /// As it is named in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Relayed => "relay",
+        }
+    }
+}
+
 /// The best way that there is between two that are behind different routers.
 pub fn expected(one: Kind, two: Kind) -> Way {
     let both = [one, two];

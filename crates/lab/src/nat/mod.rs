@@ -1,6 +1,10 @@
 //! Calls through NATs of every kind: hosts in network namespaces, routers with nftables, a public network
-//! with the servers; every pair of kinds, several joins each. Needs root, `ip` and `nft`, and coturn for its own TURN.
+//! with the servers; every pair of kinds, several joins each, and hosts that change from one network to another
+//! in a call. Needs root, `ip` and `nft`, and coturn for its own TURN.
 
+mod end;
+mod guest;
+mod hand_over;
 mod kind;
 mod person;
 mod rules;
@@ -8,16 +12,18 @@ mod servers;
 mod table;
 mod world;
 
+pub use end::Program;
+pub use hand_over::{HandOver, HandedOver, hand_over, hand_overs_markdown};
 pub use kind::{Kind, Way, expected};
 pub use table::{Cell, markdown};
-pub use world::{Setup, World};
+pub use world::{Old, Setup, World};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use person::Person;
+use end::{End, Place};
 use serde::Serialize;
 use servers::Servers;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// After the first sound, before the path is looked at: a better one may be found meanwhile.
@@ -53,22 +59,56 @@ pub struct Joined {
     /// The candidates of the path in use, its own and the other's, as who was there first sees them: `host`,
     /// `srflx`, `prflx`, `relay`. Its own is `host` behind a NAT, too: that is what the socket has.
     pub pair: [String; 2],
+    /// The same as who came second sees them.
+    pub seen: [String; 2],
     /// Direct, or by a relay at either end.
     pub way: Way,
 }
 
-/// Joins so many times over the same routers, with new programs each time.
+/// What runs at the ends, and who comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// At either side.
+    pub programs: [Program; 2],
+    /// The side that is in the room first.
+    pub first: usize,
+}
+
+impl Ends {
+    /// Two apps.
+    pub const SNUG: Self = Self { programs: [Program::Snug; 2], first: 0 };
+
+    /// Of a join by its number: with a guest at one side, it comes first every other time.
+    pub fn of_join(guest: Option<usize>, number: u32) -> Self {
+        match guest {
+            None => Self::SNUG,
+            Some(side) => {
+                let mut programs = [Program::Snug; 2];
+                programs[side] = Program::Guest;
+                Self { programs, first: number as usize % 2 }
+            }
+        }
+    }
+}
+
+/// Joins so many times over the same routers, with new programs each time; `guest` is the side with Chromium.
 ///
 /// # Errors
 /// What keeps the world from being made; a join that fails is in the answer.
-pub async fn join_all(setup: Setup, joins: u32, programs: &Programs) -> Result<Vec<Result<Joined, String>>> {
+pub async fn join_all(
+    setup: Setup,
+    joins: u32,
+    guest: Option<usize>,
+    programs: &Programs,
+) -> Result<Vec<Result<Joined, String>>> {
     let world = World::new(setup)?;
     let folder = tempfile::tempdir()?;
     let servers = Servers::start(&world, programs, folder.path()).await?;
     let mut all = Vec::new();
     for number in 0..joins {
-        let stats = [0, 1].map(|side| folder.path().join(format!("stats-{number}-{side}.jsonl")));
-        let result = join(&world, setup, programs, &servers, &stats, &[]).await;
+        let folder = folder.path().join(number.to_string());
+        let ends = Ends::of_join(guest, number);
+        let result = join(&world, setup, ends, programs, &servers, &folder, &[]).await;
         all.push(result.map_err(|error| format!("{error:#}")));
     }
     Ok(all)
@@ -84,34 +124,50 @@ pub async fn join_watched(setup: Setup, relay_only: bool, programs: &Programs) -
     world.watch(0)?;
     let folder = tempfile::tempdir()?;
     let servers = Servers::start(&world, programs, folder.path()).await?;
-    let stats = [0, 1].map(|side| folder.path().join(format!("stats-{side}.jsonl")));
     let more: &[&str] = if relay_only { &["--relay-only"] } else { &[] };
-    let joined = join(&world, setup, programs, &servers, &stats, more).await?;
+    let folder = folder.path().join("call");
+    let joined = join(&world, setup, Ends::SNUG, programs, &servers, &folder, more).await?;
     Ok((joined, world.strays(0)?))
 }
 
 async fn join(
     world: &World,
     setup: Setup,
+    ends: Ends,
     programs: &Programs,
     servers: &Servers,
-    stats: &[PathBuf; 2],
+    folder: &Path,
     first_more: &[&str],
 ) -> Result<Joined> {
-    let [one, two] = setup.kinds();
-    let mut first = Person::join(world.host(0), one, programs, servers, &stats[0], first_more).await?;
-    let mut second = Person::join(world.host(1), two, programs, servers, &stats[1], &[]).await?;
+    let folders = [0, 1].map(|side| folder.join(side.to_string()));
+    let place = |side: usize| Place {
+        host: world.host(side),
+        kind: setup.kinds()[side],
+        programs,
+        servers,
+        folder: &folders[side],
+        clip: None,
+    };
+    let sides = [ends.first, 1 - ends.first];
+    let mut first = End::join(ends.programs[sides[0]], &place(sides[0]), first_more).await?;
+    let mut second = End::join(ends.programs[sides[1]], &place(sides[1]), &[]).await?;
     let began = Instant::now();
-    let connected = second.connected().await.context("who came second")?;
+    second.connected().await.context("who came second")?;
+    let connected_ms = began.elapsed().as_secs_f64() * 1000.0;
     first.connected().await.context("who was there first")?;
-    let sound_ms = second.first_sound().await? as f64;
+    let sound_ms = second.first_sound().await?;
     tokio::time::sleep(SETTLE).await;
-    let (seen, other) = (first.path()?, second.path()?);
-    first.leave().await?;
-    second.leave().await?;
+    let (seen, other) = (first.path().await?, second.path().await?);
+    first.leave(&place(sides[0])).await?;
+    second.leave(&place(sides[1])).await?;
     let way = if seen.relayed || other.relayed { Way::Relayed } else { Way::Direct };
-    let connected_ms = connected.saturating_duration_since(began).as_secs_f64() * 1000.0;
-    Ok(Joined { connected_ms, sound_ms, pair: [seen.local, seen.remote], way })
+    Ok(Joined {
+        connected_ms,
+        sound_ms,
+        pair: [seen.local, seen.remote],
+        seen: [other.local, other.remote],
+        way,
+    })
 }
 
 impl Setup {

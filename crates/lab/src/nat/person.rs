@@ -1,56 +1,38 @@
-//! A `snug` in a host, without pictures: what it says, and which way its packets go.
+//! A `snug` in a host: what it says, and which way its packets go.
 
-use super::servers::{Servers, inside};
-use super::world::{SERVER, SERVER_V6};
-use super::{Kind, Programs};
+use super::end::{PATIENCE, PathSeen, Place};
+use super::servers::inside;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
-
-/// Nobody waits longer for a call to come up.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 /// It ends when dropped.
 pub(super) struct Person {
     child: Child,
     stdin: ChildStdin,
     events: Lines<BufReader<ChildStdout>>,
-    stats: PathBuf,
-}
-
-/// One end's view of the path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PathSeen {
-    pub(super) local: String,
-    pub(super) remote: String,
-    pub(super) relayed: bool,
-}
-
-/// The room server as somebody with this access reaches it.
-pub(super) fn url(kind: Kind) -> String {
-    match kind {
-        Kind::V6 => format!("http://[{SERVER_V6}]:443"),
-        _ => format!("http://{SERVER}:443"),
-    }
+    folder: PathBuf,
 }
 
 impl Person {
-    pub(super) async fn join(
-        host: &str,
-        kind: Kind,
-        programs: &Programs,
-        servers: &Servers,
-        stats: &Path,
-        more: &[&str],
-    ) -> Result<Self> {
-        let mut command = inside(host, &programs.snug);
-        command.args(["join", "tea", "--headless", "--server", &url(kind)]).args(more);
-        command.args(["--camera", "none", "--mic", "tone", "--speaker", "none", "--display", "none"]);
-        command.arg("--stats").arg(stats).env("SSL_CERT_FILE", &servers.certificate);
+    pub(super) async fn join(place: &Place<'_>, more: &[&str]) -> Result<Self> {
+        let mut command = inside(place.host, &place.programs.snug);
+        command.args(["join", "tea", "--headless", "--server", &place.url()]).args(more);
+        command.args(["--mic", "tone", "--speaker", "none"]);
+        match place.clip {
+            Some(clip) => {
+                command.arg("--camera").arg(format!("file:{}", clip.display()));
+                command.arg("--display").arg(format!("y4m:{}", place.folder.display()));
+                command.args(["--display-size", "160x90"])
+            }
+            None => command.args(["--camera", "none", "--display", "none"]),
+        };
+        command.arg("--stats").arg(place.folder.join("stats.jsonl"));
+        command.env("SSL_CERT_FILE", &place.servers.authority);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         match std::env::var_os("SNUG_LOG") {
             Some(_) => drop(command.stderr(Stdio::inherit())),
@@ -59,13 +41,13 @@ impl Person {
         let mut child = command.spawn().context("cannot start snug")?;
         let (stdin, stdout) = child.stdin.take().zip(child.stdout.take()).context("snug's pipes")?;
         let events = BufReader::new(stdout).lines();
-        let mut person = Self { child, stdin, events, stats: stats.to_owned() };
+        let mut person = Self { child, stdin, events, folder: place.folder.to_owned() };
         person.until("joined", |event| event["event"] == "joined").await?;
         Ok(person)
     }
 
     /// Waits for an event.
-    pub(super) async fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    async fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
         let until = Instant::now() + PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -82,22 +64,32 @@ impl Person {
         }
     }
 
-    /// Media may flow; when that was known.
-    pub(super) async fn connected(&mut self) -> Result<Instant> {
+    /// Media may flow.
+    pub(super) async fn connected(&mut self) -> Result<()> {
         let connected = |event: &Value| event["event"] == "connection" && event["state"] == "connected";
-        self.until("connected", connected).await?;
-        Ok(Instant::now())
+        self.until("connected", connected).await.map(drop)
     }
 
     /// Milliseconds from its wish to join to the other's first sound.
-    pub(super) async fn first_sound(&mut self) -> Result<u64> {
+    pub(super) async fn first_sound(&mut self) -> Result<f64> {
         let event = self.until("hearing the other", |event| event["event"] == "first_sound").await?;
-        event["after_join_ms"].as_u64().context("first_sound has no time")
+        event["after_join_ms"].as_f64().context("first_sound has no time")
+    }
+
+    /// The other's picture is there.
+    pub(super) async fn first_picture(&mut self) -> Result<()> {
+        self.until("seeing the other", |event| event["event"] == "first_frame").await.map(drop)
+    }
+
+    /// Reads what it says without looking, so that it need not wait for us.
+    pub(super) async fn listen(&mut self) -> Result<()> {
+        while self.events.next_line().await?.is_some() {}
+        bail!("snug ended")
     }
 
     /// The path as its last line of statistics tells.
     pub(super) fn path(&self) -> Result<PathSeen> {
-        let text = std::fs::read_to_string(&self.stats)?;
+        let text = std::fs::read_to_string(self.folder.join("stats.jsonl"))?;
         let told = text.lines().rev().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
             let them = &line["participants"][0];

@@ -1,8 +1,10 @@
-//! The servers of a world: rooms, STUN, and TURN over UDP, TCP and TLS.
+//! The servers of a world: rooms over https, STUN, and TURN over UDP, TCP and TLS, with certificates of an
+//! authority of our own.
 
 use super::world::{SECOND, SECOND_V6, SERVER, SERVER_V6, World};
 use super::{Programs, Turn};
 use anyhow::{Context, Result, bail};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,9 +19,33 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// They end when dropped.
 pub(super) struct Servers {
-    /// Whom clients have to trust.
-    pub(super) certificate: PathBuf,
+    /// The authority that clients have to trust, PEM.
+    pub(super) authority: PathBuf,
     _running: Vec<Child>,
+}
+
+/// A certificate for all addresses of the servers, and its key, PEM both.
+struct Identity {
+    authority: PathBuf,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Identity {
+    fn new(folder: &Path) -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let names = [SERVER, SECOND, SERVER_V6, SECOND_V6].map(str::to_owned);
+        let key = KeyPair::generate()?;
+        let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+        let [at_authority, at_certificate, at_key] =
+            ["authority.pem", "server.pem", "server.key"].map(|name| folder.join(name));
+        std::fs::write(&at_authority, issuer.pem())?;
+        std::fs::write(&at_certificate, certificate.pem())?;
+        std::fs::write(&at_key, key.serialize_pem())?;
+        Ok(Self { authority: at_authority, certificate: at_certificate, key: at_key })
+    }
 }
 
 /// A command that will run in a namespace; killed when dropped.
@@ -32,15 +58,12 @@ pub(super) fn inside(namespace: &str, program: impl AsRef<std::ffi::OsStr>) -> C
 
 impl Servers {
     pub(super) async fn start(world: &World, programs: &Programs, folder: &Path) -> Result<Self> {
-        let made = rcgen::generate_simple_self_signed(vec![SECOND.into(), SECOND_V6.into()])?;
-        let (certificate, key) = (folder.join("turn.pem"), folder.join("turn.key"));
-        std::fs::write(&certificate, made.cert.pem())?;
-        std::fs::write(&key, made.signing_key.serialize_pem())?;
+        let identity = Identity::new(folder)?;
         let mut running = Vec::new();
         match programs.turn {
             Turn::Coturn => {
                 running.push(coturn(world, &[SERVER, SERVER_V6], folder, None)?);
-                running.push(coturn(world, &[SECOND, SECOND_V6], folder, Some((&certificate, &key)))?);
+                running.push(coturn(world, &[SECOND, SECOND_V6], folder, Some(&identity))?);
                 lead_443_to_tls(world).await?;
                 for (address, port) in [(SERVER, 3478), (SECOND, TLS_PORT)] {
                     listening(world, address, port).await?;
@@ -48,12 +71,12 @@ impl Servers {
             }
             Turn::Inside => {}
         }
-        running.push(rooms(world, programs, folder).await?);
-        Ok(Self { certificate, _running: running })
+        running.push(rooms(world, programs, folder, &identity).await?);
+        Ok(Self { authority: identity.authority, _running: running })
     }
 }
 
-fn coturn(world: &World, at: &[&str], folder: &Path, identity: Option<(&Path, &Path)>) -> Result<Child> {
+fn coturn(world: &World, at: &[&str], folder: &Path, identity: Option<&Identity>) -> Result<Child> {
     let mut command = inside(world.public(), "turnserver");
     command.args(["-n", "--no-cli", "--no-dtls", "--realm", "snug", "--log-file", "stdout"]);
     command.args(["--use-auth-secret", "--static-auth-secret", SECRET]);
@@ -63,7 +86,7 @@ fn coturn(world: &World, at: &[&str], folder: &Path, identity: Option<(&Path, &P
     let name = if identity.is_some() { "tls" } else { "plain" };
     command.arg("--pidfile").arg(folder.join(format!("turn-{name}.pid")));
     match identity {
-        Some((certificate, key)) => {
+        Some(Identity { certificate, key, .. }) => {
             command.args(["--tls-listening-port", &TLS_PORT.to_string(), "--no-udp"]);
             command.arg("--cert").arg(certificate).arg("--pkey").arg(key);
         }
@@ -108,7 +131,7 @@ async fn listening(world: &World, address: &str, port: u16) -> Result<()> {
     listens.with_context(|| format!("nobody listens at {address} port {port}"))?
 }
 
-async fn rooms(world: &World, programs: &Programs, folder: &Path) -> Result<Child> {
+async fn rooms(world: &World, programs: &Programs, folder: &Path, identity: &Identity) -> Result<Child> {
     let mut urls = Vec::new();
     for host in [SERVER, &format!("[{SERVER_V6}]")] {
         urls.push(format!("turn:{host}:3478?transport=udp"));
@@ -129,7 +152,8 @@ async fn rooms(world: &World, programs: &Programs, folder: &Path) -> Result<Chil
              allow_peers = [\"198.51.100.0/24\", \"203.0.113.0/24\", \"2001:db8::/32\"]\n"
         ),
     };
-    std::fs::write(&config, text)?;
+    let Identity { certificate, key, .. } = identity;
+    std::fs::write(&config, format!("{text}\n[tls]\ncert = {certificate:?}\nkey = {key:?}\n"))?;
     let mut command = inside(world.public(), &programs.server);
     command.args(["--listen", "[::]:443", "--config"]).arg(&config).stdout(Stdio::piped());
     let mut child = command.spawn().context("snug-server cannot be started")?;

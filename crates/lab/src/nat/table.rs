@@ -11,6 +11,8 @@ use std::fmt::Write;
 pub struct Cell {
     /// Which pair.
     pub name: String,
+    /// Whether Chromium is at one end.
+    pub guest: bool,
     /// The best way that there is.
     pub expected: Way,
     /// Each join, or why it failed.
@@ -18,9 +20,14 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// What came of a setup.
-    pub fn new(setup: Setup, joins: Vec<Result<Joined, String>>) -> Self {
-        Self { name: setup.name(), expected: setup.expected(), joins }
+    /// What came of a setup with Chromium at that side, if any.
+    pub fn new(setup: Setup, guest: Option<usize>, joins: Vec<Result<Joined, String>>) -> Self {
+        let whose = ["guest behind the former", "guest behind the latter"];
+        let name = match guest {
+            Some(side) => format!("{} ({})", setup.name(), whose[side]),
+            None => setup.name(),
+        };
+        Self { name, guest: guest.is_some(), expected: setup.expected(), joins }
     }
 
     /// How many came up by the best way.
@@ -41,7 +48,12 @@ pub fn markdown(cells: &[Cell]) -> String {
     );
     for cell in cells {
         let all = cell.joins.len();
-        let pairs: BTreeSet<String> = cell.good().map(|joined| joined.pair.join("-")).collect();
+        // With a guest, what both saw: it comes first every other time.
+        let seen = |joined: &Joined| match cell.guest {
+            true => format!("{} / {}", joined.pair.join("-"), joined.seen.join("-")),
+            false => joined.pair.join("-"),
+        };
+        let pairs: BTreeSet<String> = cell.good().map(seen).collect();
         let pairs: Vec<String> = pairs.into_iter().collect();
         let times = |value: fn(&Joined) -> f64| {
             let times: Vec<f64> = cell.good().map(value).collect();

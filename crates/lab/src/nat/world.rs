@@ -7,6 +7,10 @@
 //! Each side's public address is 203.0.113.2 or 203.0.113.6, and 2001:db8:1::/64 or 2001:db8:2::/64 is its
 //! network. Everything goes when it is dropped.
 
+mod access;
+
+pub use access::Old;
+
 use super::kind::Kind;
 use super::rules;
 use crate::link::LinkError;
@@ -46,8 +50,8 @@ pub struct World {
     public: Namespace,
     /// Of both sides.
     hosts: [Namespace; 2],
-    /// Kept for as long as the rest.
-    _routers: Vec<Namespace>,
+    routers: Vec<Namespace>,
+    maker: Maker,
 }
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -79,6 +83,7 @@ impl Side {
     }
 }
 
+#[derive(Debug)]
 struct Maker {
     world: u32,
     links: u32,
@@ -87,7 +92,11 @@ struct Maker {
 impl Maker {
     fn namespace(&self, name: &str) -> Result<Namespace, LinkError> {
         let namespace = Namespace::new(&format!("snug-{}-n{}{name}", std::process::id(), self.world))?;
-        for setting in ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"] {
+        // A router does not ask its neighbours before it is sure of its own link-local address, which takes it
+        // two seconds: the first call would wait for that.
+        let at_once = ["net.ipv6.conf.default.accept_dad=0", "net.ipv6.conf.all.accept_dad=0"];
+        let forwards = ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"];
+        for setting in [at_once, forwards].concat() {
             ip(&["netns", "exec", namespace.name(), "sysctl", "-q", "-w", setting])?;
         }
         Ok(namespace)
@@ -166,7 +175,7 @@ impl World {
             Setup::SameNetwork => maker.one_network(&public, &mut routers)?,
             Setup::SameNat { hairpin } => maker.one_router(&public, hairpin, &mut routers)?,
         };
-        Ok(Self { public, hosts, _routers: routers })
+        Ok(Self { public, hosts, routers, maker })
     }
 
     /// The name of a host's namespace, as `ip netns` takes it.

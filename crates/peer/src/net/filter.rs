@@ -29,6 +29,16 @@ const MAX_TOLD: usize = 128;
 /// nobody told of above what servers see of us, and would take the relay for a direct way. Checks are
 /// repeated.
 const EARLY: Duration = Duration::from_millis(500);
+/// How long after the first check a path by a relay may not be nominated by the other side. Browsers nominate the first path that
+/// works, and then any better one; the stack stays with the first. Nominations are repeated. It is the time
+/// for which we as the nominating side wait for better ones ([`crate::engine`]).
+const RELAYS_WAIT: Duration = Duration::from_millis(500);
+/// Whoever nominates a relay so soon after the first check does not wait for better ones.
+const HASTY: Duration = Duration::from_millis(300);
+/// The same of those who do not wait, once a check came directly: such a path will work, but a
+/// browser takes its checks in turn, tens of milliseconds apart, and nominates that one only when it comes around
+/// again. Whoever waits, as we do, nominates once, and is answered.
+const RELAYS_WAIT_MORE: Duration = Duration::from_secs(2);
 
 /// overflow: packets of further streams (SSRCs) are dropped. A call has two, and another pair when the other
 /// side begins anew.
@@ -47,13 +57,19 @@ pub(crate) struct Filter {
     ufrags: VecDeque<String>,
     proven: VecDeque<SocketAddr>,
     channels: VecDeque<(Channel, SocketAddr)>,
-    /// The other side's candidates.
-    told: VecDeque<SocketAddr>,
+    /// The other side's candidates, and whether each is a relay's.
+    told: VecDeque<(SocketAddr, bool)>,
     /// Since when it is asked under its present name.
     began: Option<Instant>,
     streams: HashSet<u32>,
     /// SRTP goes with HMAC-SHA1, not with an AEAD cipher.
     hmac: bool,
+    /// When its first check by that name came.
+    checked: Option<Instant>,
+    /// A check, or the answer to one, came without a relay since then.
+    direct: bool,
+    /// The other side nominated a relay without waiting for better ones.
+    hasty: bool,
 }
 
 fn keep<T: PartialEq>(list: &mut VecDeque<T>, item: T, most: usize) {
@@ -82,13 +98,14 @@ impl Filter {
     pub(crate) fn add_ufrag(&mut self, ufrag: &str, now: Instant) {
         if !self.ufrags.iter().any(|known| known == ufrag) {
             self.began = Some(now);
+            (self.checked, self.direct, self.hasty) = (None, false, false);
         }
         keep(&mut self.ufrags, ufrag.to_owned(), MAX_UFRAGS);
     }
 
     /// A candidate of the other side.
-    pub(crate) fn add_told(&mut self, candidate: SocketAddr) {
-        keep(&mut self.told, candidate, MAX_TOLD);
+    pub(crate) fn add_told(&mut self, candidate: SocketAddr, relay: bool) {
+        keep(&mut self.told, (candidate, relay), MAX_TOLD);
     }
 
     /// What was agreed upon for SRTP, as W3C's `srtpCipher` has it.
@@ -148,23 +165,28 @@ impl Filter {
     ) -> bool {
         let server = self.is_server(from);
         if !server {
-            return !self.relay_only && self.is_of_peer(packet, from, now);
+            let comes = !self.relay_only && self.is_of_peer(packet, from, false, now);
+            self.direct |= comes && packet.first().is_some_and(|first| *first <= 3) && !self.is_relay(from);
+            return comes;
         }
         if let Some((number, data)) = stun::channel_data(packet) {
-            return self.behind((local, from, number)).is_some_and(|peer| self.is_of_peer(data, peer, now));
+            return self
+                .behind((local, from, number))
+                .is_some_and(|peer| self.is_of_peer(data, peer, true, now));
         }
         let Some(message) = Message::read(packet) else { return false };
         match (message.kind, message.peer(), message.data()) {
-            (stun::DATA_INDICATION, Some(peer), Some(data)) => self.is_of_peer(data, peer, now),
+            (stun::DATA_INDICATION, Some(peer), Some(data)) => self.is_of_peer(data, peer, true, now),
             _ => message.is_response(),
         }
     }
 
-    fn is_of_peer(&mut self, packet: &[u8], from: SocketAddr, now: Instant) -> bool {
+    /// `relayed`: to us, by a relay of ours.
+    fn is_of_peer(&mut self, packet: &[u8], from: SocketAddr, relayed: bool, now: Instant) -> bool {
         match packet.first() {
             // RFC 7983: STUN.
             Some(0..=3) => Message::read(packet).is_some_and(|message| match message.kind {
-                stun::BINDING_REQUEST => self.is_called(&message) && !self.is_early_relay(from, now),
+                stun::BINDING_REQUEST => self.hears_check(&message, from, relayed, now),
                 stun::BINDING_INDICATION => self.proven.contains(&from),
                 _ => message.is_response(),
             }),
@@ -187,15 +209,38 @@ impl Filter {
         self.streams.contains(&ssrc) || (self.streams.len() < MAX_STREAMS && self.streams.insert(ssrc))
     }
 
+    fn hears_check(&mut self, check: &Message<'_>, from: SocketAddr, relayed: bool, now: Instant) -> bool {
+        let Some(called) = check.called().filter(|called| self.is_known(called)) else { return false };
+        if self.ufrags.back().is_some_and(|newest| newest.as_bytes() == called) {
+            self.checked.get_or_insert(now);
+        }
+        let waits = check.nominates() && self.relays_wait(from, relayed, now);
+        !waits && !self.is_early_relay(from, now)
+    }
+
     /// A relay, by the address of the servers that we know, of which signaling has not told yet.
     fn is_early_relay(&self, from: SocketAddr, now: Instant) -> bool {
         self.servers.iter().any(|server| server.ip() == from.ip())
-            && !self.told.contains(&from)
+            && !self.told.iter().any(|(told, _)| *told == from)
             && self.began.is_some_and(|began| now.saturating_duration_since(began) < EARLY)
     }
 
-    fn is_called(&self, check: &Message<'_>) -> bool {
-        check.called().is_some_and(|called| self.ufrags.iter().any(|ufrag| ufrag.as_bytes() == called))
+    /// Whether a path has a relay at either end, and it is too early for that.
+    fn relays_wait(&mut self, from: SocketAddr, relayed: bool, now: Instant) -> bool {
+        if self.relay_only || !(relayed || self.is_relay(from)) {
+            return false;
+        }
+        let passed = self.checked.map_or(Duration::ZERO, |first| now.saturating_duration_since(first));
+        self.hasty |= passed < HASTY;
+        passed < if self.hasty && self.direct { RELAYS_WAIT_MORE } else { RELAYS_WAIT }
+    }
+
+    fn is_relay(&self, from: SocketAddr) -> bool {
+        self.told.contains(&(from, true))
+    }
+
+    fn is_known(&self, called: &[u8]) -> bool {
+        self.ufrags.iter().any(|ufrag| ufrag.as_bytes() == called)
     }
 }
 
@@ -212,7 +257,7 @@ fn is_encrypted(packet: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::stun::tests::{bind, check, message, relayed};
+    use super::stun::tests::{bind, check, message, nomination, relayed};
     use super::*;
     use proptest::prelude::*;
 
@@ -309,8 +354,49 @@ mod tests {
         assert!(comes(&mut filter, relay, 501));
         filter.add_ufrag("restarted", start() + EARLY);
         assert!(!comes(&mut filter, relay, 501));
-        filter.add_told(relay);
+        filter.add_told(relay, true);
         assert!(comes(&mut filter, relay, 501));
+    }
+
+    #[test]
+    fn a_relay_is_not_nominated_before_a_direct_path_had_its_time() {
+        let (server, peer, relay) = (at("198.51.100.1:3478"), at("192.0.2.2:5000"), at("198.51.100.9:50000"));
+        let (plain, nominates) = (check("mine:x"), nomination("mine:x"));
+        let by_ours = |packet: &[u8]| relayed(stun::DATA_INDICATION, peer, packet);
+        let new = |relay_only| {
+            let mut filter = Filter::new(relay_only);
+            filter.add_server(server);
+            filter.add_ufrag("mine", start());
+            filter.add_told(relay, true);
+            filter.add_told(peer, false);
+            filter
+        };
+        let comes = |filter: &mut Filter, packet: &[u8], from, after| {
+            filter.lets_in(packet, local(), from, start() + Duration::from_millis(after))
+        };
+        let mut filter = new(true);
+        assert!(comes(&mut filter, &by_ours(&nominates), server, 0), "there is no other way");
+        let mut filter = new(false);
+        assert!(comes(&mut filter, &by_ours(&plain), server, 0) && comes(&mut filter, &plain, relay, 0));
+        for (packet, from) in [(&by_ours(&nominates), server), (&nominates, relay)] {
+            assert!(
+                !comes(&mut filter, packet, from, 299)
+                    && !comes(&mut filter, packet, from, 499)
+                    && comes(&mut filter, packet, from, 500)
+            );
+        }
+        assert!(comes(&mut filter, &nominates, peer, 400), "a direct one at any time");
+        for (packet, from) in [(&by_ours(&nominates), server), (&nominates, relay)] {
+            assert!(!comes(&mut filter, packet, from, 1999) && comes(&mut filter, packet, from, 2000));
+        }
+        // Who was not too early is not kept waiting.
+        let mut patient = new(false);
+        assert!(comes(&mut patient, &plain, peer, 100) && !comes(&mut patient, &nominates, relay, 450));
+        assert!(comes(&mut patient, &nominates, relay, 600), "500 ms after the first check");
+        // Another search for a path begins anew.
+        filter.add_ufrag("restarted", start() + Duration::from_secs(60));
+        let again = nomination("restarted:x");
+        assert!(!comes(&mut filter, &again, relay, 61_000) && comes(&mut filter, &again, relay, 61_500));
     }
 
     #[test]
@@ -380,7 +466,7 @@ mod tests {
                 filter.lets_out(&success(), local(), from);
                 filter.lets_out(&bind(port, from), local(), server);
                 filter.add_ufrag(&port.to_string(), start());
-                filter.add_told(from);
+                filter.add_told(from, false);
                 filter.add_server(from);
             }
             prop_assert!(filter.proven.len() <= MAX_PROVEN && filter.channels.len() <= MAX_CHANNELS);

@@ -17,7 +17,7 @@ use servers::{Servers, StreamServer};
 use socket::Socket;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -45,6 +45,7 @@ struct Shared {
     tls: OnceLock<Arc<rustls::ClientConfig>>,
     servers: Mutex<Servers>,
     filter: Mutex<Filter>,
+    avoided: Mutex<Vec<IpAddr>>,
     dropped: AtomicU64,
     lost: Arc<Notify>,
     relays: Relays,
@@ -74,6 +75,7 @@ impl Net {
             tls: OnceLock::new(),
             servers: Mutex::default(),
             filter: Mutex::new(Filter::new(config.relay_only)),
+            avoided: Mutex::default(),
             dropped: AtomicU64::new(0),
             lost: Arc::default(),
             relays: Relays::default(),
@@ -96,7 +98,8 @@ impl Net {
         let address =
             words.next().and_then(|ip| ip.parse().ok()).zip(words.next().and_then(|p| p.parse().ok()));
         if let Some((ip, port)) = address {
-            self.filter().add_told(SocketAddr::new(ip, port));
+            let relay = words.next() == Some("typ") && words.next() == Some("relay");
+            self.filter().add_told(SocketAddr::new(ip, port), relay);
         }
     }
 
@@ -113,6 +116,15 @@ impl Net {
     /// Told when the stream to a relay breaks that was in use.
     pub(crate) fn lost(&self) -> Arc<Notify> {
         self.0.lost.clone()
+    }
+
+    /// Addresses of ours that new sockets are not bound to, where there are others.
+    pub(crate) fn avoid(&self, addresses: Vec<IpAddr>) {
+        *lock(&self.0.avoided) = addresses;
+    }
+
+    pub(crate) fn avoided(&self) -> Vec<IpAddr> {
+        lock(&self.0.avoided).clone()
     }
 
     fn count_dropped(&self, packets: u64) {

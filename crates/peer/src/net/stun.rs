@@ -16,6 +16,7 @@ const USERNAME: u16 = 0x0006;
 const CHANNEL_NUMBER: u16 = 0x000c;
 const XOR_PEER_ADDRESS: u16 = 0x0012;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+const USE_CANDIDATE: u16 = 0x0025;
 const OTHER_ADDRESS: u16 = 0x802c;
 const DATA: u16 = 0x0013;
 const ERROR_CODE: u16 = 0x0009;
@@ -74,6 +75,11 @@ impl<'a> Message<'a> {
     /// Whom a connectivity check is for: what is before the colon of its user name.
     pub(crate) fn called(&self) -> Option<&'a [u8]> {
         self.attribute(USERNAME)?.split(|byte| *byte == b':').next()
+    }
+
+    /// Whether a connectivity check nominates its path.
+    pub(crate) fn nominates(&self) -> bool {
+        self.attribute(USE_CANDIDATE).is_some()
     }
 
     /// The other end behind a relay.
@@ -173,6 +179,10 @@ pub(crate) mod tests {
 
     pub(in crate::net) fn check(username: &str) -> Vec<u8> {
         message(BINDING_REQUEST, &[(USERNAME, username.as_bytes().to_vec())])
+    }
+
+    pub(in crate::net) fn nomination(username: &str) -> Vec<u8> {
+        message(BINDING_REQUEST, &[(USERNAME, username.as_bytes().to_vec()), (USE_CANDIDATE, vec![])])
     }
 
     pub(in crate::net) fn relayed(kind: u16, peer: SocketAddr, data: &[u8]) -> Vec<u8> {

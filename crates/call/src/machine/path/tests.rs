@@ -91,6 +91,14 @@ impl Call {
         self.effects.iter().filter_map(restart).collect()
     }
 
+    fn avoided(&self) -> Vec<Vec<IpAddr>> {
+        let avoided = |(_, effect): &(u64, Effect)| match effect {
+            Effect::Avoid(_, addresses) => Some(addresses.clone()),
+            _ => None,
+        };
+        self.effects.iter().filter_map(avoided).collect()
+    }
+
     fn tears_down(&self) -> bool {
         let torn = |effect: &Effect| matches!(effect, Effect::ClosePeer(_) | Effect::OpenPeer(_));
         self.effects.iter().any(|(_, effect)| torn(effect))
@@ -103,6 +111,10 @@ impl Call {
     fn snapshot(&self) -> &Snapshot {
         self.rig.machine.snapshot()
     }
+}
+
+fn network(gone: Vec<IpAddr>, elsewhere: bool) -> Input {
+    Input::AddressesChanged(Change { gone, left: vec![], elsewhere })
 }
 
 #[test]
@@ -216,7 +228,7 @@ fn media_does_not_notice_that_the_server_was_killed() {
 #[test]
 fn another_address_is_no_reason_while_packets_come() {
     let mut call = Call::of("a");
-    call.feed(Input::AddressesChanged { gone: vec![], all_gone: false });
+    call.feed(network(vec![], false));
     call.run(60_000);
     assert!(matches!(call.effects[0].1, Effect::ProbeServer), "{:?}", call.effects);
     assert_eq!(call.restarts(), NEVER);
@@ -229,7 +241,7 @@ fn an_address_that_went_with_its_path_is_replaced_at_once() {
         call.cut_for = Some(0);
         call.run(300);
         let changed = call.passed;
-        call.feed(Input::AddressesChanged { gone: vec![], all_gone: false });
+        call.feed(network(vec![], false));
         call.run(6000);
         let restarts = call.restarts();
         assert!(restarts[0] <= changed + 5000, "{me}: {restarts:?} after {changed}");
@@ -237,11 +249,11 @@ fn an_address_that_went_with_its_path_is_replaced_at_once() {
 }
 
 #[test]
-fn when_no_address_is_left_of_those_that_were_nothing_is_waited_for() {
+fn when_the_system_sends_elsewhere_nothing_is_waited_for() {
     for me in ["a", "z"] {
         let mut call = Call::of(me);
         call.cut_for = Some(0);
-        call.feed(Input::AddressesChanged { gone: vec![], all_gone: true });
+        call.feed(network(vec![], true));
         assert!(matches!(call.effects[0].1, Effect::ReconnectServer), "{:?}", call.effects);
         assert_eq!(call.restarts(), [call.passed]);
         // The offer waits with the client until the server is there again.
@@ -258,6 +270,36 @@ fn when_no_address_is_left_of_those_that_were_nothing_is_waited_for() {
 }
 
 #[test]
+fn a_path_that_is_merely_bad_is_left_when_the_system_sends_elsewhere() {
+    for me in ["a", "z"] {
+        let mut call = Call::of(me);
+        let left: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+        let change = Change { gone: vec![], left: left.clone(), elsewhere: true };
+        call.feed(Input::AddressesChanged(change));
+        assert!(matches!(call.effects[0].1, Effect::ReconnectServer), "{:?}", call.effects);
+        assert_eq!(call.restarts(), [call.passed], "{me}: though packets come");
+        assert_eq!(call.avoided(), [left], "{me}: it may still answer first");
+        call.feed(Input::PeerState(1, PathState::Connected));
+        call.run(20_000);
+        assert_eq!(call.restarts().len(), 1);
+    }
+}
+
+#[test]
+fn a_network_that_was_left_is_tried_again_where_the_new_one_has_no_way() {
+    for me in ["a", "z"] {
+        let mut call = Call::of(me);
+        call.cut_for = Some(0);
+        let left: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap()];
+        let change = Change { gone: vec![], left: left.clone(), elsewhere: true };
+        call.feed(Input::AddressesChanged(change));
+        call.run(12_000);
+        assert_eq!(call.avoided(), [left, vec![]], "{me}");
+        assert!(call.restarts()[1] <= 5000 + 10_000, "{me}: {:?}", call.restarts());
+    }
+}
+
+#[test]
 fn a_path_that_stood_on_an_address_that_went_is_replaced_at_once_and_no_other() {
     let (ours, other) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
     for me in ["a", "z"] {
@@ -265,7 +307,7 @@ fn a_path_that_stood_on_an_address_that_went_is_replaced_at_once_and_no_other() 
             let mut call = Call::of(me);
             call.stats.local_address = Some(ours);
             call.run(2000);
-            call.feed(Input::AddressesChanged { gone: vec![gone], all_gone: false });
+            call.feed(network(vec![gone], false));
             assert!(matches!(call.effects[0].1, Effect::ReconnectServer), "{:?}", call.effects);
             assert_eq!(call.restarts().len(), restarts);
         }
@@ -278,7 +320,7 @@ fn an_address_that_comes_after_the_path_went_is_tried_at_once() {
     call.cut_for = Some(0);
     call.run(6000);
     assert_eq!(call.restarts(), NEVER);
-    call.feed(Input::AddressesChanged { gone: vec![], all_gone: false });
+    call.feed(network(vec![], false));
     call.run(100);
     assert_eq!(call.restarts().len(), 1);
 }
