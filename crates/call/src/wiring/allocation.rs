@@ -146,16 +146,16 @@ mod tests {
         assert_eq!(allocation.share(&estimate(1e6), now).audio, 128_000);
         assert_eq!(allocation.share(&estimate(3e5), now).audio, 32_000);
         allocation.set_music(false);
-        assert_eq!(allocation.share(&estimate(1e6), now).audio, 32_000);
+        assert_eq!(allocation.share(&estimate(1e6), now).audio, 48_000);
     }
 
     #[test]
     fn what_is_sent_again_comes_off_the_picture() {
         let mut allocation = Allocation::new(false);
-        let clean = allocation.share(&estimate(1e6), Instant::now());
-        let lossy = Estimate { retransmitted: 200_000.0, loss: 0.2, ..estimate(1e6) };
+        let clean = allocation.share(&estimate(5e5), Instant::now());
+        let lossy = Estimate { retransmitted: 200_000.0, loss: 0.2, ..estimate(5e5) };
         let lossy = allocation.share(&lossy, Instant::now());
-        assert!(lossy.video + 150_000 < clean.video && lossy.audio > clean.audio);
+        assert!(lossy.video + 130_000 < clean.video && lossy.audio > clean.audio);
     }
 
     #[test]
