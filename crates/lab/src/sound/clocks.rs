@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(8);
 const TICK: Duration = Duration::from_millis(10);
 const HERTZ: f32 = 400.0;
 const LOUD: f32 = 0.25;
@@ -110,16 +110,18 @@ pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
         snug.tell(&json!({"cmd": "processing", "processing": plain})).await?;
         people.push(snug);
     }
-    people[0].wait(&["first_sound"]).await?;
     tokio::time::sleep(SETTLE).await;
     let first = start.elapsed().as_secs() / CHIRPS + 1;
-    // What they say is read, lest they wait for it.
-    let talk = async {
+    let ended = async {
         let [one, two] = people.as_mut_slice() else { return Ok(()) };
-        tokio::try_join!(one.wait(&["left"]), two.wait(&["left"])).map(|_| ())
+        tokio::select! {
+            ended = one.drain() => ended,
+            ended = two.drain() => ended,
+        }
     };
-    if let Ok(ended) = tokio::time::timeout(plan.length, talk).await {
-        ended.context("a call ended early")?;
+    if let Ok(ended) = tokio::time::timeout(plan.length, ended).await {
+        ended?;
+        anyhow::bail!("a snug ended early");
     }
     over.send(true)?;
     let names = ["the fast one hears", "the fast one is heard"];
