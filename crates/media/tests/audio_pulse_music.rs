@@ -32,8 +32,9 @@ fn inside_the_private_daemon() {
     rig.audio.use_speaker(SpeakerUse::Device("spk".into()));
     rig.event(|event| matches!(event, AudioEvent::SpeakerOpened { .. }));
     let inlet = rig.audio.add_remote(1);
-    let (done, over) = std::sync::mpsc::channel::<()>();
-    let sender = std::thread::spawn(move || {
+    let (done, over) = std::sync::mpsc::sync_channel::<()>(1);
+    let sender = std::thread::Builder::new().name("remote".into());
+    let sender = sender.spawn(move || {
         let (mut encoder, start) = (OpusEncoder::music().unwrap(), Instant::now());
         for n in 0u32.. {
             let tone = |hertz: f32, i: u32| {
@@ -54,7 +55,7 @@ fn inside_the_private_daemon() {
     rig.event(|event| matches!(event, AudioEvent::FirstSound { remote: 1 }));
     assert!(apart(listen, [Some(500.0), Some(800.0)]), "the speaker plays left and right");
     drop(done);
-    sender.join().unwrap();
+    sender.unwrap().join().unwrap();
 }
 
 /// Whether, sooner or later, a second's left and right are these tones, or silent.

@@ -233,9 +233,8 @@ fn judge(name: &str, heard: &[Stretch], stats: &Path) -> Result<Way> {
     let text = std::fs::read_to_string(stats)?;
     let figures = |line: &str| {
         let all: Value = serde_json::from_str(line).ok()?;
-        let sound = &all["participants"][0]["stats"]["inbound_audio"];
-        let names =
-            ["concealed_samples", "removed_samples_for_acceleration", "inserted_samples_for_deceleration"];
+        let sound = &all["participants"][0]["inboundAudio"];
+        let names = ["concealedSamples", "removedSamplesForAcceleration", "insertedSamplesForDeceleration"];
         let [a, b, c] = names.map(|name| sound[name].as_f64().map(|samples| samples / 48.0));
         Some([a?, b?, c?])
     };

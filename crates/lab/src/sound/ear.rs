@@ -141,8 +141,8 @@ fn jitter_buffer(stats: &Path) -> Result<f64> {
     let text = std::fs::read_to_string(stats)?;
     let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let delay = |line: serde_json::Value| {
-        let sound = &line["participants"][0]["stats"]["inbound_audio"];
-        sound["jitter_buffer_delay"].as_f64().map(|seconds| seconds * 1000.0)
+        let sound = &line["participants"][0]["inboundAudio"];
+        sound["jitterBufferDelay"].as_f64().map(|seconds| seconds * 1000.0)
     };
     let delays: Vec<f64> = lines.filter_map(delay).filter(|delay| *delay > 0.0).collect();
     percentile(&delays, 0.5).with_context(|| format!("{} tells nothing of sound", stats.display()))
