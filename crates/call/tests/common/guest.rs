@@ -1,6 +1,6 @@
 //! Somebody in headless Chromium on the guest's page, who presses what a person would press. Their camera
 //! is a marked clip and their microphone a tone that comes and goes: what they send is known by content.
-#![allow(unreachable_pub, reason = "a part of each test file that uses it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use super::common::{DEADLINE, World};
 use lab::browser::{Browser, Metrics, Options, Page};

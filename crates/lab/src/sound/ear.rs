@@ -41,8 +41,8 @@ pub struct Way {
     pub played: usize,
     /// See `played`.
     pub found: usize,
-    /// Milliseconds from mouth to ear: median, 95th percentile, least and most.
-    pub delay: [f64; 4],
+    /// Milliseconds from mouth to ear: median, 95th percentile, least and most; none where nothing was heard.
+    pub delay: Option<[f64; 4]>,
     /// Of these, milliseconds in the receiving Snug's jitter buffer; none where that is Chromium.
     pub jitter_buffer: Option<f64>,
 }
@@ -125,13 +125,13 @@ async fn between(daemon: &Daemon, plan: &Plan, who: usize, sinks: [&str; 2], nam
         spoken.len(),
         plan.chirps
     );
-    ensure!(!found.is_empty(), "{name}: none of {} chirps was heard", spoken.len());
-    let at = |share: f64| percentile(&found, share).unwrap_or_default();
+    let at = |share: f64| percentile(&found, share);
+    let delay = at(0.5).zip(at(0.95)).zip(at(0.0).zip(at(1.0)));
     Ok(Way {
         name: name.into(),
         played: spoken.len(),
         found: found.len(),
-        delay: [at(0.5), at(0.95), at(0.0), at(1.0)],
+        delay: delay.map(|((median, p95), (least, most))| [median, p95, least, most]),
         jitter_buffer: None,
     })
 }
@@ -152,13 +152,13 @@ fn jitter_buffer(stats: &Path) -> Result<f64> {
 pub fn markdown(ways: &[Way]) -> String {
     let mut out = String::from("| | chirps heard | median, ms | p95 | least–most | of it jitter buffer |\n");
     out.push_str("|---|---|---|---|---|---|\n");
-    for Way { name, played, found, delay: [median, p95, least, most], jitter_buffer } in ways {
+    for Way { name, played, found, delay, jitter_buffer } in ways {
+        let delay = delay.map_or("- | - | -".into(), |[median, p95, least, most]| {
+            format!("{median:.1} | {p95:.1} | {least:.1}–{most:.1}")
+        });
         let buffer = jitter_buffer.map_or("-".into(), |ms| format!("{ms:.0}"));
         // Writing to a text does not fail.
-        let _ = writeln!(
-            out,
-            "| {name} | {found}/{played} | {median:.1} | {p95:.1} | {least:.1}–{most:.1} | {buffer} |"
-        );
+        let _ = writeln!(out, "| {name} | {found}/{played} | {delay} | {buffer} |");
     }
     out
 }
