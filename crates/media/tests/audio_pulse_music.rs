@@ -33,7 +33,8 @@ fn inside_the_private_daemon() {
     rig.event(|event| matches!(event, AudioEvent::SpeakerOpened { .. }));
     let inlet = rig.audio.add_remote(1);
     let (done, over) = std::sync::mpsc::sync_channel::<()>(1);
-    let sender = std::thread::Builder::new().spawn(move || {
+    let sender = std::thread::Builder::new().name("remote".into());
+    let sender = sender.spawn(move || {
         let (mut encoder, start) = (OpusEncoder::music().unwrap(), Instant::now());
         for n in 0u32.. {
             let tone = |hertz: f32, i: u32| {

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(8);
 const TICK: Duration = Duration::from_millis(10);
 const HERTZ: f32 = 400.0;
 const LOUD: f32 = 0.25;
@@ -110,16 +110,18 @@ pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
         snug.tell(&json!({"cmd": "processing", "processing": plain})).await?;
         people.push(snug);
     }
-    people[0].wait(&["first_sound"]).await?;
     tokio::time::sleep(SETTLE).await;
     let first = start.elapsed().as_secs() / CHIRPS + 1;
-    // What they say is read, lest they wait for it.
-    let talk = async {
+    let ended = async {
         let [one, two] = people.as_mut_slice() else { return Ok(()) };
-        tokio::try_join!(one.wait(&["left"]), two.wait(&["left"])).map(|_| ())
+        tokio::select! {
+            ended = one.drain() => ended,
+            ended = two.drain() => ended,
+        }
     };
-    if let Ok(ended) = tokio::time::timeout(plan.length, talk).await {
-        ended.context("a call ended early")?;
+    if let Ok(ended) = tokio::time::timeout(plan.length, ended).await {
+        ended?;
+        anyhow::bail!("a snug ended early");
     }
     over.send(true)?;
     let names = ["the fast one hears", "the fast one is heard"];
@@ -231,9 +233,8 @@ fn judge(name: &str, heard: &[Stretch], stats: &Path) -> Result<Way> {
     let text = std::fs::read_to_string(stats)?;
     let figures = |line: &str| {
         let all: Value = serde_json::from_str(line).ok()?;
-        let sound = &all["participants"][0]["stats"]["inbound_audio"];
-        let names =
-            ["concealed_samples", "removed_samples_for_acceleration", "inserted_samples_for_deceleration"];
+        let sound = &all["participants"][0]["inboundAudio"];
+        let names = ["concealedSamples", "removedSamplesForAcceleration", "insertedSamplesForDeceleration"];
         let [a, b, c] = names.map(|name| sound[name].as_f64().map(|samples| samples / 48.0));
         Some([a?, b?, c?])
     };

@@ -87,11 +87,18 @@ impl Snug {
             let line = line.with_context(|| format!("snug is silent; {missing:?} did not come"))??;
             let line = line.context("snug ended")?;
             let event: Value = serde_json::from_str(&line).with_context(|| format!("snug said `{line}`"))?;
-            if event["event"] == "error" && event["about"] != "camera" {
+            // A device that stands still on a busy machine is opened anew.
+            if event["event"] == "error" && event["fatal"] == true {
                 bail!("snug says {event}");
             }
             missing.retain(|name| event["event"] != *name);
         }
+        Ok(())
+    }
+
+    /// Reads what it says, lest it wait for that, until it ends.
+    pub(crate) async fn drain(&mut self) -> Result<()> {
+        while self.events.next_line().await?.is_some() {}
         Ok(())
     }
 

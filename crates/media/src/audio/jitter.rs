@@ -399,6 +399,12 @@ impl Jitter {
         if missing > GAP {
             return self.decode(now, false);
         }
+        if self.slack.advice() == Stretch::Faster && missing > i64::from(BLOCK) {
+            // Too much waits: a pause is the best place to leave some out.
+            self.guessed += BLOCK;
+            self.slack.shift(-(BLOCK as i32));
+            return self.rest(BLOCK.min(u32::try_from(missing).unwrap_or(BLOCK) - BLOCK));
+        }
         let copied = first.seq == self.last_seq + 2 && opus::has_copy(&first.packet.payload);
         if copied && missing <= length {
             return self.recover(missing as u32);

@@ -158,7 +158,9 @@ mod tests {
     fn rubbish_is_survived() {
         let mut pauses = Pauses::default();
         for pcm in [vec![], vec![f32::NAN; PACKET], vec![f32::INFINITY; 7], vec![0.0; 2 * PACKET]] {
-            (0..100).for_each(|_| _ = pauses.judge(&pcm));
+            for _ in 0..100 {
+                pauses.judge(&pcm);
+            }
         }
         let speech: Vec<f32> = (0..PACKET).map(|n| (n as f32 * 0.1).sin() * 0.2).collect();
         assert_eq!(pauses.judge(&speech), Worth::Sound);

@@ -7,7 +7,7 @@ use super::jitter::{Counts, GUESS, Jitter, Packet, Play, REST, REST_FADES, Stret
 use super::measure::rms;
 use super::piece::Piece;
 use super::{BLOCK, stretch};
-use crate::codec::opus::{MAX_PACKET, OpusDecoder, OpusError, RATE};
+use crate::codec::opus::{self, MAX_PACKET, OpusDecoder, OpusError, RATE};
 
 /// Guessed sound is at full loudness for 40 ms and gone after [`GUESS`].
 const FADE_FROM: u32 = 1920;
@@ -32,6 +32,8 @@ pub(crate) struct Voice {
     frame: Piece,
     /// As it comes from the decoder: left and right in turn.
     raw: Vec<f32>,
+    /// The last packet was of stereo. Of one of mono libopus makes two sides that are not the same to the last bit.
+    wide: bool,
     /// The last 10 ms made.
     block: Piece,
     /// The sender's clock at the end of `ready`, microseconds; unknown while sound is guessed.
@@ -55,6 +57,7 @@ impl Voice {
             ready: Piece::default(),
             frame: Piece::default(),
             raw: Vec::with_capacity(2 * MAX_PACKET),
+            wide: false,
             block: Piece { mid: vec![0.0; BLOCK], side: vec![0.0; BLOCK] },
             until_us: None,
             broken: 0,
@@ -172,9 +175,11 @@ impl Voice {
             }
             Play::Silence => return,
             Play::Decode { payload, .. } => {
+                self.wide = opus::is_stereo(payload);
                 self.decode(MAX_PACKET, |decoder, out| decoder.decode(payload, out))
             }
             Play::Recover { next, length, .. } => {
+                self.wide = opus::is_stereo(next);
                 self.decode(*length as usize, |decoder, out| decoder.recover(next, out))
             }
             Play::Conceal { samples, .. } => {
@@ -244,6 +249,9 @@ impl Voice {
         self.raw.resize(2 * samples, 0.0);
         let made = make(&mut self.decoder, &mut self.raw)?;
         self.frame.set(&self.raw[..2 * made]);
+        if !self.wide {
+            self.frame.side.fill(0.0);
+        }
         Ok(())
     }
 

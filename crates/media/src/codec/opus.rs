@@ -56,8 +56,13 @@ pub fn has_copy(payload: &[u8]) -> bool {
     let Some(first) = parsed.frames.first().and_then(|frame| frame.first()) else { return false };
     // One bit of voice activity for each 20 ms, then whether there is a copy; the same again for stereo.
     let parts = (samples / PACKET).clamp(1, 3);
-    let stereo = payload[0] & 0x04 != 0;
+    let stereo = is_stereo(payload);
     first >> (7 - parts) & 1 != 0 || (stereo && first >> (6 - 2 * parts) & 1 != 0)
+}
+
+/// Whether a packet holds left and right.
+pub fn is_stereo(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|toc| toc & 0x04 != 0)
 }
 
 /// Whether a packet says only that its time is a pause (DTX): a byte that names the coding, and no sound. A sender
