@@ -6,6 +6,8 @@ import { Signaling } from './signaling.js';
 
 /** Between two looks at what comes from the others, ms. */
 const LOOK_EVERY = 250;
+/** For so long something of an old path may come after the browser told of a new one, ms. */
+const STILL_HEARD = 2000;
 /** Between two doubts whether the server is there, ms. */
 const DOUBT_AGAIN = 5000;
 
@@ -222,8 +224,9 @@ export class Room {
       if ((audio || video) && peer.hearing.silent(now)) silent.push(peer);
     }
     const { opened, heard } = this.#signaling;
-    // The server had to be reached over another socket since they fell silent: it is our network.
-    silent.filter(({ hearing }) => hearing.last < opened).forEach((peer) => peer.hurry(now));
+    // The server had to be reached over another socket since they fell silent, or shortly before, for what is on its
+    // way and in buffers is still heard: it is our network.
+    silent.filter(({ hearing }) => hearing.last < opened + STILL_HEARD).forEach((peer) => peer.hurry(now));
     const unsure = silent.some(({ hearing }) => hearing.last > heard);
     if (!unsure || now - this.#doubted < DOUBT_AGAIN) return;
     this.#doubted = now;

@@ -107,8 +107,8 @@ impl Guest {
         let times = told.as_array().context("the page kept no pictures")?;
         let shown = times.iter().filter_map(Value::as_f64).map(|ms| (ms * 1000.0) as u64).collect();
         self.page.click("#leave").await?;
-        // Its good-bye has arrived: else it would haunt the room in the next call.
-        self.page.wait_for("sockets.every((socket) => socket.readyState === 3)", PATIENCE).await?;
+        // Its good-bye has arrived, by the newest socket: else it would haunt the room in the next call.
+        self.page.wait_for("sockets.at(-1).readyState === 3", PATIENCE).await?;
         self.page.close().await?;
         Ok(shown)
     }
