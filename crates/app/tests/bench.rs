@@ -81,8 +81,8 @@ async fn a_browser_is_measured_as_we_are() {
         pictures_are_whole(figures);
         let picture = &figures.picture;
         assert!((15.0..31.0).contains(&picture.frames_per_second), "{picture:?}");
-        // The link takes 10 of them.
-        assert!((10.0..500.0).contains(&picture.delay_p50_ms.unwrap()), "{picture:?}");
+        // The link takes 10 of them. A machine that stalls at the start leaves sound waiting, taken back in seconds.
+        assert!((10.0..1000.0).contains(&picture.delay_p50_ms.unwrap()), "{picture:?}");
         assert!(figures.sound.concealed_percent.is_some_and(|part| part < 20.0), "{figures:?}");
         assert!(figures.net.pli_a_second.is_some() && !series.target_kbps.is_empty(), "{figures:?}");
         assert!(series.delay_ms.len() > 60 && series.sent_kbps.len() == 60, "{}", series.delay_ms.len());
