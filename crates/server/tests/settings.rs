@@ -80,7 +80,9 @@ fn faults_name_file_and_line_and_key() {
     ] {
         let output = files.check(file, &[]);
         let said = text(output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{file}: {said}");
+        // The last is no fault of the file: it would be right for another address.
+        let status = if expected.starts_with("snug.toml") { 78 } else { 1 };
+        assert_eq!(output.status.code(), Some(status), "{file}: {said}");
         assert!(said.contains(expected), "{file}: {said}");
         assert!(output.stdout.is_empty() && said.trim().lines().count() == 1, "{said}");
     }

@@ -302,7 +302,8 @@ mod tests {
     #[test]
     fn a_click_and_a_gap_are_seen() {
         let stretch = heard(0.1, 48_000.0, |n, x| match n {
-            100_000..100_600 => 0.0,
+            // A packet, and a bit: a block of 10 ms is silent wherever it begins.
+            100_000..101_000 => 0.0,
             20_000 => x + 0.1,
             _ => x,
         });
