@@ -174,7 +174,7 @@ impl OpusDecoder {
             // libopus takes an empty packet for a loss; a sender that sends one means nothing by it.
             return Err(OpusError { what: "decode", why: "empty packet".into() });
         }
-        self.inner.decode_float(payload, out, false).map_err(failed("decode"))
+        self.fill(payload, out, false).map_err(failed("decode"))
     }
 
     /// Fills `out` with the lost packet before `next`, from the copy that `next` carries of it, or else
@@ -183,12 +183,21 @@ impl OpusDecoder {
         if next.is_empty() {
             return self.conceal(out);
         }
-        self.inner.decode_float(next, out, true).map_err(failed("recover"))
+        self.fill(next, out, true).map_err(failed("recover"))
     }
 
     /// Fills `out` (a multiple of 2.5 ms) with a fading continuation of what was heard.
     pub fn conceal(&mut self, out: &mut [f32]) -> Result<usize, OpusError> {
-        self.inner.decode_float(&[], out, false).map_err(failed("conceal"))
+        self.fill(&[], out, false).map_err(failed("conceal"))
+    }
+
+    /// A packet that no encoder made can be hundreds of times as loud as full scale, or no number at all.
+    fn fill(&mut self, payload: &[u8], out: &mut [f32], copy: bool) -> Result<usize, opus::Error> {
+        let frames = self.inner.decode_float(payload, out, copy)?;
+        for sample in out {
+            *sample = if sample.is_nan() { 0.0 } else { sample.clamp(-1.0, 1.0) };
+        }
+        Ok(frames)
     }
 }
 
@@ -260,6 +269,21 @@ mod tests {
             error_guess += error(&run(false));
         }
         assert!(error_fec < error_guess * 0.5, "recovered {error_fec}, guessed {error_guess}");
+    }
+
+    #[test]
+    fn what_no_encoder_made_is_no_louder_than_full_scale() {
+        let (mut decoder, mut bytes) = (OpusDecoder::new().unwrap(), Lcg::new(3));
+        let (mut loudest, mut out) = (0.0f32, [0.0; MAX_PACKET]);
+        for n in 0..4000 {
+            // SILK, hybrid and CELT, in turn.
+            let mut payload = vec![[0x40, 0x68, 0xe8, 0x78][n % 4]];
+            payload.extend((0..80).map(|_| ((bytes.next_f32() + 1.0) * 128.0) as u8));
+            let Ok(samples) = decoder.decode(&payload, &mut out) else { continue };
+            loudest = out[..samples].iter().fold(loudest, |loudest, x| loudest.max(x.abs()));
+        }
+        // What libopus makes of them is louder.
+        assert_eq!(loudest, 1.0);
     }
 
     /// Bytes of packets 25 to 50 of a warbling voice, and how many of them carry a copy of the one before.
