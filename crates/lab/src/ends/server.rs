@@ -22,6 +22,11 @@ impl Server {
     pub(crate) async fn start(link: &Link, program: &Path) -> Result<Self> {
         let mut command = Command::from(link.command(HOST, program));
         command.arg("--listen").arg(format!("{}:8080", HOST.address()));
+        Self::of(command).await
+    }
+
+    /// By this command, once it says where it listens.
+    pub(crate) async fn of(mut command: Command) -> Result<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("cannot start snug-server")?;
         let stdout = child.stdout.take().context("snug-server has no standard output")?;

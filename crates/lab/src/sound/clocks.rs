@@ -3,7 +3,7 @@
 //! with a chirp now and then: what comes out is looked through for clicks, gaps, and delay that grows.
 
 use super::chirp::{Recording, chirp};
-use super::ends::{Server, Snug};
+use super::ends::{Snug, serve};
 use super::pulse::{Daemon, Kind, device};
 use crate::delay::median;
 use crate::tone::RATE;
@@ -100,7 +100,7 @@ pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
         let pace = Pace { rate: rates[who - 1], start };
         ears.push(tokio::spawn(hear(pipe(Kind::Ear, who), pace, ended.clone())));
     }
-    let server = Server::start(&plan.server).await?;
+    let server = serve(&plan.server).await?;
     let stats = [1, 2].map(|who| daemon.path().join(format!("stats{who}.jsonl")));
     let mut people = Vec::new();
     for who in 1..=2 {

@@ -2,10 +2,11 @@
 //! plays, on null sinks of a private PulseAudio, with all of a real call between.
 
 use super::chirp::{Recording, chirps};
-use super::ends::{Player, Recorder, Server, Snug};
+use super::ends::{Player, Recorder, Snug, serve};
 use super::pulse::{Daemon, Kind, device};
 use crate::browser::{Browser, Options};
 use crate::delay::percentile;
+use crate::ends::server::Server;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::fmt::Write;
@@ -54,7 +55,7 @@ pub struct Way {
 pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
     let daemon = Daemon::for_two()?;
     let mut ways = vec![itself(&daemon, plan).await?];
-    let server = Server::start(&plan.server).await?;
+    let server = serve(&plan.server).await?;
     let stats = [1, 2].map(|who| daemon.path().join(format!("stats{who}.jsonl")));
     let one = Snug::start(&daemon, &plan.snug, &server, 1, &stats[0]).await?;
     let two = Snug::start(&daemon, &plan.snug, &server, 2, &stats[1]).await?;
@@ -64,7 +65,7 @@ pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
     ways.push(way);
     drop((one, two));
 
-    let server = Server::start(&plan.server).await?;
+    let server = serve(&plan.server).await?;
     let one = Snug::start(&daemon, &plan.snug, &server, 1, &stats[0]).await?;
     let browser = chromium(&daemon, &server).await?;
     tokio::time::sleep(SETTLE).await;

@@ -1,6 +1,7 @@
 //! Programs that play, record and call on a private PulseAudio daemon.
 
 use super::pulse::{Daemon, Kind, device};
+use crate::ends::server::Server;
 use crate::tone::RATE;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -20,30 +21,10 @@ fn start(command: &mut Command) -> Result<Child> {
 }
 
 /// A server that listens on loopback; it ends when dropped.
-pub(crate) struct Server {
-    /// Its address, as a browser opens it.
-    pub(crate) url: String,
-    _child: Child,
-}
-
-impl Server {
-    pub(crate) async fn start(program: &Path) -> Result<Self> {
-        let mut command = Command::new(program);
-        command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = start(&mut command)?;
-        let stdout = child.stdout.take().context("snug-server has no standard output")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let listening = async {
-            while let Some(line) = lines.next_line().await? {
-                if let Some(url) = line.strip_prefix("listening on ") {
-                    return Ok(url.trim_end_matches('/').to_owned());
-                }
-            }
-            bail!("snug-server ended before it listened")
-        };
-        let url = tokio::time::timeout(PATIENCE, listening).await.context("snug-server is silent")??;
-        Ok(Self { url, _child: child })
-    }
+pub(crate) async fn serve(program: &Path) -> Result<Server> {
+    let mut command = Command::new(program);
+    command.args(["--listen", "127.0.0.1:0"]);
+    Server::of(command).await
 }
 
 /// A `snug` without a window on person `who`'s devices; it ends when dropped.
