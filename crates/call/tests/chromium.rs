@@ -26,13 +26,14 @@ async fn sees_move(person: &Person, colour: Colour) {
             && let Some(frame) = view.wait(until)
         {
             let mark = read_mark(&frame.image).filter(|mark| mark.colour == colour);
-            numbers.extend(mark.map(|mark| mark.number));
+            // A busy browser sends a picture twice.
+            numbers.extend(mark.map(|mark| mark.number).filter(|number| numbers.last() != Some(number)));
         }
         numbers
     });
     let numbers = read.await.expect("no panic");
     // The clip may start over once.
-    let back = numbers.windows(2).filter(|pair| pair[1] <= pair[0]).count();
+    let back = numbers.windows(2).filter(|pair| pair[1] < pair[0]).count();
     assert!(numbers.len() == 12 && back <= 1, "{numbers:?}");
 }
 

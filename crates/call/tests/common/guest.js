@@ -9,6 +9,17 @@ for (const name of ['setLocalDescription', 'setRemoteDescription']) {
   };
 }
 
+// What the browser makes of sound is its own affair: to its noise suppressor our tone is now and then noise.
+const { mediaDevices } = navigator;
+const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+const asItIs = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+mediaDevices.getUserMedia = ({ audio, video }) => {
+  const wanted = {};
+  if (audio) wanted.audio = { ...(audio === true ? {} : audio), ...asItIs };
+  if (video) wanted.video = video;
+  return getUserMedia(wanted);
+};
+
 window.tile = () => document.querySelector('.tile');
 window.connection = () => [...snug.people.values()][0].peer.pc;
 

@@ -31,7 +31,7 @@ pub async fn browser_with(world: &World, clip: &Path) -> Browser {
     Browser::launch(&options).await.expect("a browser")
 }
 
-/// A tone of 0.15 s each second: what sounds longer is noise to the browser, and suppressed.
+/// A tone of 0.15 s each second.
 fn write_pulses(path: &Path) {
     let mut samples = lab::tone::samples(GUEST_HERTZ, 0.15);
     samples.resize(lab::tone::RATE as usize, 0.0);
