@@ -196,7 +196,7 @@ impl Jitter {
         self.counts.received += 1;
         if self.phase == Phase::Playing {
             let slack = timestamp - self.next + buffered as i64 - i64::from(self.guessed);
-            self.note(seq, slack, &packet);
+            self.note((seq, timestamp), slack, &packet);
             if timestamp + i64::from(packet.duration) <= self.next {
                 self.counts.discarded += 1;
                 return newest;
@@ -212,17 +212,17 @@ impl Jitter {
     }
 
     /// Remembers how long before its turn this packet came, and the copy in it of the one before.
-    fn note(&mut self, seq: i64, slack: i64, packet: &Packet) {
+    fn note(&mut self, (seq, timestamp): (i64, i64), slack: i64, packet: &Packet) {
         // Sound is played in blocks: what is left of one does not buy any time.
         let blocks = |slack: i64| slack.div_euclid(i64::from(BLOCK)) as i32 * BLOCK as i32;
         // Beyond a second it is the sender's gap or jump, which says nothing of the network.
         if slack.abs() < RATE {
-            self.slack.note(seq, blocks(slack));
+            self.slack.note(seq, timestamp, blocks(slack));
         }
         let before = slack - i64::from(packet.duration);
         let missing = self.newest.is_some_and(|newest| newest.seq == seq && newest.seen & 2 == 0);
         if missing && before.abs() < RATE && opus::has_copy(&packet.payload) {
-            self.slack.note_copy(seq - 1, blocks(before));
+            self.slack.note_copy(seq - 1, timestamp - i64::from(packet.duration), blocks(before));
         }
     }
 

@@ -4,10 +4,14 @@ use std::collections::VecDeque;
 
 use super::jitter::Stretch;
 
-/// Packets looked back on: about 5 s.
+/// Packets looked back on at most, and for how long: 5 s. In a pause few come in that time.
 const WINDOW: usize = 250;
-/// Packets before the first advice: half a second.
+const LONG: i64 = 240_000;
+/// Packets before the first advice, and from one to the next: half a second of speech. Of a pause, as long as that
+/// from one to the next, and 2 s before the first.
 const ENOUGH: usize = 25;
+const HALF_SECOND: i64 = 24_000;
+const TWO_SECONDS: i64 = 96_000;
 /// One packet in this many may come later than the delay allows for. With one in fifty 10 % more is guessed
 /// at random loss and in bursts, for 1 to 8 ms less delay.
 const OUTLIERS: usize = 100;
@@ -22,18 +26,20 @@ const HIGH: i32 = 1200;
 /// A sliding window of slacks, in samples. Pure.
 #[derive(Debug)]
 pub(crate) struct Slack {
-    /// As if the delay had never changed: `noted - moved then`.
-    window: VecDeque<i32>,
-    /// Packets that have not come, but a copy of them has: number and slack, as in the window.
+    /// Media time, and slack as if the delay had never changed: `noted - moved then`.
+    window: VecDeque<(i64, i32)>,
+    /// Packets that have not come, but a copy of them has: number, and as in the window.
     /// overflow: the newest is forgotten.
-    copies: VecDeque<(i64, i32)>,
+    copies: VecDeque<(i64, (i64, i32))>,
     /// What the delay has grown by, in all.
     moved: i32,
     /// What all but the outliers in the window had at least; `None` until there is enough.
     least: Option<i32>,
     /// How much later those came than the median packet: what is known of the network's jitter.
     spread: u32,
+    /// Packets since that was found out, and the media time then.
     since: usize,
+    found: i64,
     scratch: Vec<i32>,
     /// What packets are to have to spare beyond what the network needs.
     extra: i32,
@@ -50,48 +56,56 @@ impl Slack {
             least: None,
             spread: 0,
             since: 0,
+            found: 0,
             scratch: Vec::new(),
             extra: 0,
             rest: 0,
         }
     }
 
-    /// A packet came so many samples before its turn (negative: after it).
-    pub(crate) fn note(&mut self, seq: i64, slack: i32) {
+    /// A packet of this media time came so many samples before its turn (negative: after it).
+    pub(crate) fn note(&mut self, seq: i64, at: i64, slack: i32) {
         self.copies.retain(|(copied, _)| *copied != seq);
         while self.copies.front().is_some_and(|(copied, _)| *copied + LOST < seq) {
-            if let Some((_, slack)) = self.copies.pop_front() {
-                self.add(slack);
+            if let Some((_, noted)) = self.copies.pop_front() {
+                self.add(noted);
             }
         }
-        self.add(slack.saturating_sub(self.moved));
+        self.add((at, slack.saturating_sub(self.moved)));
     }
 
     /// A copy of a packet that has not come itself came so many samples before its turn. It counts once
     /// the packet is clearly lost: waiting this long would have been enough.
-    pub(crate) fn note_copy(&mut self, seq: i64, slack: i32) {
+    pub(crate) fn note_copy(&mut self, seq: i64, at: i64, slack: i32) {
         if self.copies.len() < LOST as usize {
-            self.copies.push_back((seq, slack.saturating_sub(self.moved)));
+            self.copies.push_back((seq, (at, slack.saturating_sub(self.moved))));
         }
     }
 
-    fn add(&mut self, slack: i32) {
-        if self.window.len() == WINDOW {
+    fn add(&mut self, (at, slack): (i64, i32)) {
+        while self.window.len() == WINDOW || self.window.front().is_some_and(|(old, _)| old + LONG < at) {
             self.window.pop_front();
         }
-        self.window.push_back(slack);
+        self.window.push_back((at, slack));
         self.since += 1;
-        if self.since >= ENOUGH && self.window.len() >= ENOUGH {
-            self.since = 0;
-            self.scratch.clear();
-            self.scratch.extend(&self.window);
-            let outliers = self.scratch.len() / OUTLIERS;
-            let least = *self.scratch.select_nth_unstable(outliers).1;
-            let middle = self.scratch.len() / 2;
-            let median = *self.scratch.select_nth_unstable(middle).1;
-            self.spread = median.abs_diff(least);
-            self.least = Some(least);
+        let looked_back = self.window.front().map_or(0, |(oldest, _)| at - oldest);
+        let enough = self.window.len() >= ENOUGH || looked_back >= TWO_SECONDS;
+        if enough && (self.since >= ENOUGH || at - self.found >= HALF_SECOND) {
+            (self.since, self.found) = (0, at);
+            self.find();
         }
+    }
+
+    /// What all but the outliers in the window had.
+    fn find(&mut self) {
+        self.scratch.clear();
+        self.scratch.extend(self.window.iter().map(|(_, slack)| slack));
+        let outliers = self.scratch.len() / OUTLIERS;
+        let least = *self.scratch.select_nth_unstable(outliers).1;
+        let middle = self.scratch.len() / 2;
+        let median = *self.scratch.select_nth_unstable(middle).1;
+        self.spread = median.abs_diff(least);
+        self.least = Some(least);
     }
 
     /// Samples that a late packet comes later than a usual one.

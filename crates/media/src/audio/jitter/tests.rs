@@ -251,15 +251,24 @@ fn a_short_gap_of_the_sender_is_not_filled_with_recovered_sound() {
     assert!(sim.longest(0) <= 60, "{} ms", sim.longest(0));
 }
 
-/// Speech of a second and pauses of two, told as an encoder tells them: two packets of a byte, and every 400 ms one
-/// of the background and one of a byte. Each packet comes `network` late, or not at all.
-fn talk(sim: &Sim, seconds: u32, mut network: impl FnMut(u32) -> Option<u64>) -> Vec<Flight> {
-    let (mut flights, mut seq) = (Vec::new(), 0);
+/// Speech of a second and pauses of two. Each packet comes `network` late, or not at all.
+fn talk(sim: &Sim, seconds: u32, network: impl FnMut(u32) -> Option<u64>) -> Vec<Flight> {
+    speech(sim, seconds, |i| i % 150 < 50, network)
+}
+
+/// Speech and pauses, told as an encoder tells them: two packets of a byte, and every 400 ms one of the background
+/// and one of a byte.
+fn speech(
+    sim: &Sim,
+    seconds: u32,
+    speaks: impl Fn(u32) -> bool,
+    mut network: impl FnMut(u32) -> Option<u64>,
+) -> Vec<Flight> {
+    let (mut flights, mut seq, mut paused) = (Vec::new(), 0, 0);
     for i in 0..seconds * 50 {
-        let within = i % 150;
-        let pause = within >= 50;
-        let whole = !pause || (within - 50) % 20 == 19;
-        if whole || within < 52 || (within - 50) % 20 == 0 {
+        paused = if speaks(i) { 0 } else { paused + 1 };
+        let whole = paused % 20 == 0;
+        if whole || paused == 2 || paused % 20 == 1 {
             if let Some(delay) = network(i) {
                 let mut flight = sim.packet(i, seq, i * 960, u64::from(i) * 20 * MS + delay);
                 if !whole {
@@ -307,6 +316,29 @@ fn jitter_and_loss_cost_in_pauses_what_they_cost_in_speech() {
         let due = sim.heard.decoded.iter().filter(|(i, _)| *i >= 5_700).count();
         assert!(due > 90, "the delay has not run away: {due}");
     }
+}
+
+/// What is sent while this machine stands still comes when it goes on: 300 ms of each two seconds until `calm`.
+fn stalls(calm: u32) -> impl FnMut(u32) -> Option<u64> {
+    move |i| Some(if i < calm { 15u64.saturating_sub(u64::from(i % 97)) * 20 * MS } else { 0 })
+}
+
+#[test]
+fn what_came_late_in_a_pause_is_not_waited_for_when_speech_begins() {
+    // One second of speech, forty of listening, and then speech again.
+    let mut sim = Sim::new();
+    let flights = speech(&sim, 50, |i| i < 50 || i >= 2000, stalls(1500));
+    sim.run(flights, 50_000 * MS, TICK);
+    assert!(sim.longest(2000) <= 60, "{} ms", sim.longest(2000));
+    assert_eq!(sim.heard.decoded.iter().filter(|(i, _)| *i >= 2000).count(), 499, "no word is lost");
+}
+
+#[test]
+fn in_a_long_pause_no_delay_piles_up() {
+    let mut sim = Sim::new();
+    let flights = speech(&sim, 40, |i| i < 50, stalls(2000));
+    sim.run(flights, 40_000 * MS, TICK);
+    assert!(sim.longest(0) <= 360, "{} ms", sim.longest(0));
 }
 
 #[test]
