@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rtrb::{Consumer, Producer};
 
 use super::BLOCK;
-use super::ends::{MicSource, SpeakerSink};
+use super::ends::{MicSource, NoSpeaker, SpeakerSink};
 use super::opener::Named;
 use super::resample::Resampler;
 use super::ring::{Gauge, Heard};
@@ -20,6 +20,8 @@ const STALLED: Duration = Duration::from_millis(800);
 const STARTING: Duration = Duration::from_secs(3);
 /// It has started once it has been moving for so long.
 const STARTED: Duration = Duration::from_secs(2);
+/// A speaker that has not started does not take anything for longer than this.
+const STILL: Duration = Duration::from_millis(60);
 /// A device that stumbles more often than this in a second needs longer buffers.
 const OFTEN: usize = 3;
 /// The watchdog looks at least so often, else it was our own thread, or the machine, that stood still.
@@ -83,6 +85,13 @@ impl Watchdog {
             return false;
         }
         stumbles - before > OFTEN
+    }
+
+    /// Whether nothing has moved yet, or for a moment, of a device that is starting.
+    fn starting(&self, now: Instant) -> bool {
+        let Some((first, last)) = self.moves else { return true };
+        let started = last.saturating_duration_since(first) > STARTED;
+        !started && (self.moved == 0 || now.saturating_duration_since(last) > STILL)
     }
 
     /// Whether nothing has moved for too long; `moved` counts frames.
@@ -194,6 +203,8 @@ pub(crate) struct DeviceSpeaker {
     missed: u64,
     /// Time up to which blocks have been mixed, by the device's clock, and when that was last set.
     mixed_until: Option<(Instant, Instant)>,
+    /// Keeps time while the device is starting, lest what comes meanwhile be heard late ever after.
+    meanwhile: Option<NoSpeaker>,
 }
 
 impl DeviceSpeaker {
@@ -208,6 +219,7 @@ impl DeviceSpeaker {
             level: Level::default(),
             missed: 0,
             mixed_until: None,
+            meanwhile: None,
         }
     }
 
@@ -229,6 +241,10 @@ impl Named for DeviceSpeaker {
 impl SpeakerSink for DeviceSpeaker {
     fn wanted(&mut self, now: Instant) -> Result<usize, DeviceError> {
         self.watchdog.check(&self.opened, now)?;
+        if self.watchdog.starting(now) {
+            return self.meanwhile.get_or_insert_with(|| NoSpeaker::new(now)).wanted(now);
+        }
+        self.meanwhile = None;
         let missed = self.opened.gauge.missed.load(Ordering::Relaxed);
         let starved = missed > self.missed && self.mixed_until.is_some();
         self.missed = missed;
@@ -262,6 +278,9 @@ impl SpeakerSink for DeviceSpeaker {
     }
 
     fn write(&mut self, block: &[[f32; BLOCK]; 2]) -> Result<(), DeviceError> {
+        if self.meanwhile.is_some() {
+            return Ok(());
+        }
         for ((resampler, pcm), out) in self.resamplers.iter_mut().zip(block).zip(&mut self.converted) {
             out.clear();
             resampler.push(pcm, out);

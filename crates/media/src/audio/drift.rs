@@ -4,7 +4,7 @@ use super::device::{DeviceSpeaker, Opened};
 use super::ends::SpeakerSink;
 use super::measure::tone_share;
 use super::remote::{AudioInStats, Remote, inlet};
-use super::ring::{SpeakerFeed, to_speaker};
+use super::ring::{Gauge, SpeakerFeed, to_speaker};
 use super::{BLOCK, remote};
 use crate::codec::opus::{OpusEncoder, RATE};
 use crate::rtp::RtpPacket;
@@ -54,8 +54,8 @@ impl Device {
     }
 }
 
-fn play(parts_per_million: f64, length: Duration) -> Outcome {
-    let start = Instant::now();
+/// A speaker, its device's end, and what is known of it.
+fn speaker() -> (DeviceSpeaker, SpeakerFeed, Arc<Gauge>) {
     let (feed, ring, gauge) = to_speaker(RATE as usize / 2, &std::thread::current());
     let opened = Opened {
         stream: Box::new(()),
@@ -64,7 +64,12 @@ fn play(parts_per_million: f64, length: Duration) -> Outcome {
         rate: RATE,
         gauge: Arc::clone(&gauge),
     };
-    let mut speaker = DeviceSpeaker::new(opened, ring);
+    (DeviceSpeaker::new(opened, ring), feed, gauge)
+}
+
+fn play(parts_per_million: f64, length: Duration) -> Outcome {
+    let start = Instant::now();
+    let (mut speaker, feed, gauge) = speaker();
     let rate = f64::from(RATE) * (1.0 + parts_per_million / 1e6);
     let mut device = Device { start, rate, feed, calls: 0, heard: Vec::new() };
     let (inlet, outlet, shared) = inlet(1);
@@ -139,4 +144,31 @@ fn a_speaker_that_is_hopelessly_slow_leaves_sound_out_and_guesses_nothing() {
     assert!(stats.packets_discarded > 300, "{stats:?}");
     assert!(stats.concealed_samples < RATE.into(), "{stats:?}");
     assert!(stats.delay_ms < 1100.0, "{stats:?}");
+}
+
+#[test]
+fn sound_does_not_wait_for_a_speaker_that_takes_its_time_to_start() {
+    // Some take what they need to begin with, and nothing more until they have started.
+    for taken_at_first in [0, 4] {
+        let start = Instant::now();
+        let (mut speaker, mut feed, _gauge) = speaker();
+        let (inlet, outlet, shared) = inlet(1);
+        let mut voice = Remote::new(outlet).unwrap();
+        let packets = packets();
+        for tick in 0..300 {
+            let now = start + Duration::from_millis(10) * tick;
+            if tick % 2 == 0 {
+                inlet.push(packet(tick / 2, &packets, now));
+                assert!(voice.receive());
+            }
+            // A second and a half.
+            if tick < taken_at_first || tick >= 150 {
+                feed.read(BLOCK, |_| {});
+            }
+            run(&mut speaker, &mut voice, now);
+        }
+        let stats = shared.stats();
+        assert!(stats.delay_ms < 110.0, "{stats:?}");
+        assert_eq!(stats.concealed_samples, 0, "{stats:?}");
+    }
 }

@@ -26,6 +26,8 @@ const START: u32 = 960;
 pub(crate) const GUESS: u32 = 5760;
 /// Waiting sound beyond this (1 s) is thrown away, the oldest first.
 const MOST: i64 = RATE;
+/// Nor does a packet come earlier or later than this (2 s) by the network's doing.
+const SENDERS: i64 = 2 * RATE;
 /// Packets held at most, whatever their length.
 const CAPACITY: usize = 256;
 /// A later packet this far ahead (1 s) is a gap of the sender's, not a loss to be filled in.
@@ -215,13 +217,13 @@ impl Jitter {
     fn note(&mut self, (seq, timestamp): (i64, i64), slack: i64, packet: &Packet) {
         // Sound is played in blocks: what is left of one does not buy any time.
         let blocks = |slack: i64| slack.div_euclid(i64::from(BLOCK)) as i32 * BLOCK as i32;
-        // Beyond a second it is the sender's gap or jump, which says nothing of the network.
-        if slack.abs() < RATE {
+        // More cannot wait: it is the sender's gap or jump, which says nothing of the network.
+        if slack.abs() < SENDERS {
             self.slack.note(seq, timestamp, blocks(slack));
         }
         let before = slack - i64::from(packet.duration);
         let missing = self.newest.is_some_and(|newest| newest.seq == seq && newest.seen & 2 == 0);
-        if missing && before.abs() < RATE && opus::has_copy(&packet.payload) {
+        if missing && before.abs() < SENDERS && opus::has_copy(&packet.payload) {
             self.slack.note_copy(seq - 1, timestamp - i64::from(packet.duration), blocks(before));
         }
     }
