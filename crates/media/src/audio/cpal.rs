@@ -20,8 +20,11 @@ use crate::ends::{DeviceError, DeviceInfo};
 
 /// The PulseAudio host's name.
 const PULSE: &str = "PulseAudio";
-/// 10 ms: with "default" the PulseAudio host keeps 380 ms.
-const PULSE_FRAMES: u32 = 480;
+/// What PulseAudio hands over at a time, 10 ms: with "default" the host keeps 380 ms.
+const PULSE_GIVES: u32 = 480;
+/// And what it asks for, 20 ms, of which it keeps two. With 10 it went short once or twice a second on an idle
+/// virtual machine: whoever is 10 ms late leaves a gap, and sound waits for as long from then on.
+const PULSE_TAKES: u32 = 960;
 /// The host gives up building a stream after this; only then is its thread free again.
 const BUILD: Duration = Duration::from_secs(5);
 
@@ -224,15 +227,12 @@ fn trouble(what: &str, error: &::cpal::Error) -> DeviceError {
 }
 
 /// What to ask of the device: PulseAudio converts rates by itself, better there than twice, and is asked for
-/// so many channels.
-fn config(host: &Host, default: &SupportedStreamConfig, pulse_channels: u16) -> (StreamConfig, SampleFormat) {
+/// so many channels, and for so many frames at a time.
+fn config(host: &Host, default: &SupportedStreamConfig, pulse: (u16, u32)) -> (StreamConfig, SampleFormat) {
     if is_pulse(host) {
-        let config = StreamConfig {
-            channels: pulse_channels,
-            sample_rate: RATE,
-            buffer_size: BufferSize::Fixed(PULSE_FRAMES),
-        };
-        return (config, SampleFormat::F32);
+        let (channels, frames) = pulse;
+        let buffer_size = BufferSize::Fixed(frames);
+        return (StreamConfig { channels, sample_rate: RATE, buffer_size }, SampleFormat::F32);
     }
     let config = StreamConfig {
         channels: default.channels(),
@@ -340,7 +340,7 @@ pub(crate) fn open_mic(wanted: Option<&str>, wake: &Thread) -> Result<DeviceMic,
     let Ids { full: id, raw, name } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_input_config().map_err(fail)?;
-    let (config, format) = config(&host, &default, mic_channels(&host, &raw));
+    let (config, format) = config(&host, &default, (mic_channels(&host, &raw), PULSE_GIVES));
     let built = with_buffers(&id, config, |config| {
         let (feed, ring, gauge) = from_mic(config.sample_rate as usize / 2, wake);
         let stream = match format {
@@ -412,7 +412,7 @@ fn open_speaker_by(host: &Host, wanted: Option<&str>, wake: &Thread) -> Result<D
     let Ids { full: id, name, .. } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_output_config().map_err(fail)?;
-    let (config, format) = config(host, &default, 2);
+    let (config, format) = config(host, &default, (2, PULSE_TAKES));
     let built = with_buffers(&id, config, |config| {
         let (feed, ring, gauge) = to_speaker(config.sample_rate as usize / 2, wake);
         let stream = match format {
