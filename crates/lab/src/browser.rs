@@ -32,6 +32,8 @@ pub struct Options {
     pub allow: bool,
     /// Run inside this network namespace (`ip netns exec NAME`, needs root).
     pub namespace: Option<String>,
+    /// The X display it has its windows on; with none it has none, and Chromium without windows is mute.
+    pub display: Option<String>,
     /// More command line switches.
     pub flags: Vec<String>,
     /// Environment variables beside ours: names and values.
@@ -46,6 +48,7 @@ impl Default for Options {
             devices: 3,
             allow: true,
             namespace: None,
+            display: None,
             flags: Vec::new(),
             environment: Vec::new(),
         }

@@ -17,7 +17,6 @@ const KEPT_LINES: usize = 40;
 const MOVE_PIPES: &str = r#"exec "$@" 3<&0 4>&1 0</dev/null 1>&2"#;
 
 const FLAGS: &[&str] = &[
-    "--headless=new",
     "--remote-debugging-pipe",
     "--no-sandbox",
     "--disable-gpu",
@@ -58,6 +57,10 @@ impl Process {
         }
         command.arg(std::env::var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into()));
         command.args(FLAGS).args(media_flags(options)).args(&options.flags);
+        match &options.display {
+            Some(display) => command.arg("--ozone-platform=x11").env("DISPLAY", display),
+            None => command.arg("--headless=new"),
+        };
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         // What it leaves behind there goes with the profile.

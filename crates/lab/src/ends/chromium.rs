@@ -40,6 +40,7 @@ impl Chromium {
             allow: true,
             namespace: Some(link.namespace(host).to_owned()),
             // Cameras are only for secure pages; https would change nothing that is measured.
+            display: None,
             flags: vec![format!("--unsafely-treat-insecure-origin-as-secure={url}")],
             environment: Vec::new(),
         };

@@ -2,7 +2,7 @@
 //! plays, on null sinks of a private PulseAudio, with all of a real call between.
 
 use super::chirp::{Recording, chirps};
-use super::ends::{Player, Recorder, Snug, serve};
+use super::ends::{Player, Recorder, Screen, Snug, serve};
 use super::pulse::{Daemon, Kind, device};
 use crate::browser::{Browser, Options};
 use crate::delay::percentile;
@@ -54,6 +54,8 @@ pub struct Way {
 /// When a program is missing or ends, with what to do.
 pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
     let daemon = Daemon::for_two()?;
+    // A null sink plays two seconds ahead while nobody asks for less, which no sound card does.
+    let _awake = awake(&daemon)?;
     let mut ways = vec![itself(&daemon, plan).await?];
     let server = serve(&plan.server).await?;
     let stats = [1, 2].map(|who| daemon.path().join(format!("stats{who}.jsonl")));
@@ -67,22 +69,30 @@ pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
 
     let server = serve(&plan.server).await?;
     let one = Snug::start(&daemon, &plan.snug, &server, 1, &stats[0]).await?;
-    let browser = chromium(&daemon, &server).await?;
+    let screen = Screen::start().await?;
+    let browser = chromium(&daemon, &server, &screen).await?;
     tokio::time::sleep(SETTLE).await;
     ways.push(listen(&daemon, plan, 1, 2, "Snug to Chromium").await?);
     let mut way = listen(&daemon, plan, 2, 1, "Chromium to Snug").await?;
     way.jitter_buffer = Some(jitter_buffer(&stats[0])?);
     ways.push(way);
-    drop((one, browser));
+    drop((one, browser, screen));
     Ok(ways)
 }
 
+/// Listeners at both ears, who want to hear at once.
+fn awake(daemon: &Daemon) -> Result<[Recorder; 2]> {
+    let [one, two] = [1, 2].map(|who| Recorder::start(daemon, &device(Kind::Ear, who)));
+    Ok([one?, two?])
+}
+
 /// A browser in the room, with person 2's devices.
-async fn chromium(daemon: &Daemon, server: &Server) -> Result<Browser> {
+async fn chromium(daemon: &Daemon, server: &Server, screen: &Screen) -> Result<Browser> {
     daemon.control(&["set-default-source", &device(Kind::Mic, 2)])?;
     daemon.control(&["set-default-sink", &device(Kind::Ear, 2)])?;
     let environment = daemon.environment().into_iter().filter(|(name, _)| name != "HOME").collect();
-    let options = Options { devices: 0, environment, ..Options::default() };
+    let display = Some(screen.name.clone());
+    let options = Options { devices: 0, environment, display, ..Options::default() };
     let browser = Browser::launch(&options).await?;
     let page = browser.page().await?;
     page.navigate(&format!("{}/tea", server.url)).await?;

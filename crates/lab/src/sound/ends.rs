@@ -27,6 +27,27 @@ pub(crate) async fn serve(program: &Path) -> Result<Server> {
     Server::of(command).await
 }
 
+/// An X server that shows nothing to anybody; it ends when dropped.
+pub(crate) struct Screen {
+    _child: Child,
+    /// What programs call it.
+    pub(crate) name: String,
+}
+
+impl Screen {
+    /// Starts one under a number of its own choice.
+    pub(crate) async fn start() -> Result<Self> {
+        let mut command = Command::new("Xvfb");
+        command.args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]);
+        let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::null()))
+            .context("a browser is heard with a window only: install the package xvfb")?;
+        let stdout = child.stdout.take().context("Xvfb has no standard output")?;
+        let number = tokio::time::timeout(PATIENCE, BufReader::new(stdout).lines().next_line()).await;
+        let number = number.context("Xvfb does not start")??.context("Xvfb ended")?;
+        Ok(Self { _child: child, name: format!(":{}", number.trim()) })
+    }
+}
+
 /// A `snug` without a window on person `who`'s devices; it ends when dropped.
 pub(crate) struct Snug {
     _child: Child,
