@@ -56,6 +56,9 @@ pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
     let daemon = Daemon::for_two()?;
     // A null sink plays two seconds ahead while nobody asks for less, which no sound card does.
     let _awake = awake(&daemon)?;
+    // Chromium's, from the beginning: a change of the default takes streams with it that were on the old one.
+    daemon.control(&["set-default-source", &device(Kind::Mic, 2)])?;
+    daemon.control(&["set-default-sink", &device(Kind::Ear, 2)])?;
     let mut ways = vec![itself(&daemon, plan).await?];
     let server = serve(&plan.server).await?;
     let stats = [1, 2].map(|who| daemon.path().join(format!("stats{who}.jsonl")));
@@ -88,8 +91,6 @@ fn awake(daemon: &Daemon) -> Result<[Recorder; 2]> {
 
 /// A browser in the room, with person 2's devices.
 async fn chromium(daemon: &Daemon, server: &Server, screen: &Screen) -> Result<Browser> {
-    daemon.control(&["set-default-source", &device(Kind::Mic, 2)])?;
-    daemon.control(&["set-default-sink", &device(Kind::Ear, 2)])?;
     let environment = daemon.environment().into_iter().filter(|(name, _)| name != "HOME").collect();
     let display = Some(screen.name.clone());
     let options = Options { devices: 0, environment, display, ..Options::default() };
