@@ -29,6 +29,9 @@ const CHIRPS: u64 = 10;
 const WITHIN: f64 = 1.5;
 /// The tone's own steepest step is a fifth of this.
 const STEEP: f32 = 0.06;
+/// Bytes that a pipe holds, 43 ms: of itself it would hold 0.7 s, as long would sound take through each, and
+/// PulseAudio keeps as much again before a speaker that slow.
+const PIPE: usize = 4096;
 /// A second in which less than this is the tone is not clean.
 const CLEAN: f32 = 0.97;
 
@@ -162,6 +165,7 @@ fn chirp_time(n: u64) -> f64 {
 /// A microphone: a tone at this pace, and chirps in its place.
 async fn speak(file: PathBuf, pace: Pace) -> Result<()> {
     let mut pipe = pipe::OpenOptions::new().open_sender(file)?;
+    rustix::pipe::fcntl_setpipe_size(&pipe, PIPE)?;
     let (one, mut at) = (chirp(LOUD), 0u64);
     let mut ticks = tokio::time::interval(TICK);
     loop {
@@ -182,6 +186,7 @@ async fn speak(file: PathBuf, pace: Pace) -> Result<()> {
 /// A speaker: takes what it plays at this pace, until it is over.
 async fn hear(file: PathBuf, pace: Pace, mut over: watch::Receiver<bool>) -> Result<Vec<Stretch>> {
     let mut pipe = pipe::OpenOptions::new().open_receiver(file)?;
+    rustix::pipe::fcntl_setpipe_size(&pipe, PIPE)?;
     let (mut pcm, mut bytes, mut at, mut all) = (Vec::new(), Vec::new(), 0u64, Vec::new());
     let mut ticks = tokio::time::interval(TICK);
     loop {
