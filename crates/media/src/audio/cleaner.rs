@@ -143,7 +143,8 @@ impl Cleaner {
         if self.filter.is_anew() {
             self.residue.forget();
         }
-        self.residue.clean(&mut self.block, self.filter.found(), self.filter.doubt());
+        let (found, doubt, wrong) = (self.filter.found(), self.filter.doubt(), self.filter.is_wrong());
+        self.residue.clean(&mut self.block, found, doubt, wrong);
         self.rest.copy_from_slice(&self.block);
     }
 

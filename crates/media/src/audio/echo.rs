@@ -3,7 +3,9 @@
 //! The way from the speaker to the microphone is a long filter. It is followed by a Kalman filter in the frequency
 //! domain (Enzner and Vary, 2006; in partitions of one block, Kuech, Mabande and Enzner, 2014): each bin of each
 //! partition knows how sure it is of itself, so a near voice makes it careful and a far one alone makes it quick,
-//! and nothing has to guess who speaks. Pure: no clock; blocks of 10 ms in, blocks out, no delay added.
+//! and nothing has to guess who speaks. Where speaker and microphone have clocks of their own the path moves all the
+//! time, too fast for the high tones: how fast is learnt from the way in which the filter is put right, and it is
+//! moved along. Pure: no clock; blocks of 10 ms in, blocks out, no delay added.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,6 +31,15 @@ const SAME: f32 = 0.9995;
 /// Near sound is followed by this share a block, and taken for no less than this of what is left.
 const FOLLOWED: f32 = 0.3;
 const NEAR: f32 = 0.02;
+/// How much of what it is put right by goes into the pace at which the path moves; the most of a block's, and of the
+/// pace (625 ppm), in samples a block; and what is too slow to matter (20 ppm).
+const PACED: f32 = 0.3;
+const MOST_PUT_RIGHT: f32 = 0.3;
+const MOST_PACE: f32 = 0.3;
+const STILL: f32 = 0.01;
+/// More left than was heard, by this factor over two blocks or so, and the filter is wrong whoever speaks.
+const WRONG: f32 = 1.25;
+const AT_ONCE: f32 = 0.5;
 /// Powers are watched over some blocks; so much more left than was heard is worse than nothing. Not before so many
 /// blocks: what has just begun overshoots.
 const WATCHED: f32 = 0.15;
@@ -68,8 +79,13 @@ pub(crate) struct EchoFilter {
     /// Whose turn it is to be put right.
     turn: usize,
     spread: Vec<f32>,
-    /// What the microphone heard, and what was left of it, of late.
+    /// Samples a block by which the path gets longer: the clocks of speaker and microphone are apart.
+    pace: f32,
+    /// How the path was put right along with its moving, and how much moving by a sample would be.
+    moved: (f32, f32),
+    /// What the microphone heard, and what was left of it, of late; `instant` of just now.
     power: (f32, f32),
+    instant: (f32, f32),
     long: (f32, f32),
     /// The best that it was, of late: power heard, of power left.
     good: f32,
@@ -101,7 +117,10 @@ impl EchoFilter {
             sum: silence(),
             turn: 0,
             spread: vec![0.0; BINS],
+            pace: 0.0,
+            moved: (0.0, 0.0),
             power: (0.0, 0.0),
+            instant: (0.0, 0.0),
             long: (0.0, 0.0),
             good: 1.0,
             settling: SETTLES,
@@ -118,6 +137,11 @@ impl EchoFilter {
     /// Whether it has begun anew since this was asked last.
     pub(crate) fn is_anew(&mut self) -> bool {
         std::mem::take(&mut self.anew)
+    }
+
+    /// Whether what was found is none of what was heard: the path has just become another.
+    pub(crate) fn is_wrong(&self) -> bool {
+        self.instant.1 > WRONG * self.instant.0 && self.instant.0 > FLOOR
     }
 
     /// The power of echo that may be left in the last block, for each bin of a transform of two blocks.
@@ -147,6 +171,7 @@ impl EchoFilter {
             [0.0; BLOCK]
         });
         self.advance(&next);
+        self.keep_pace();
         self.cancel(block);
         self.learn();
     }
@@ -179,6 +204,30 @@ impl EchoFilter {
         let _ = self.forward.process(&mut self.time, &mut self.played[0]);
     }
 
+    /// Moves the path by what it moves in a block.
+    fn keep_pace(&mut self) {
+        if self.pace.abs() < STILL {
+            return;
+        }
+        let step = Complex32::from_polar(1.0, -self.pace * RADIANS);
+        for path in &mut self.path {
+            let mut turn = Complex32::new(1.0, 0.0);
+            for w in path {
+                *w *= turn;
+                turn *= step;
+            }
+        }
+    }
+
+    /// The filter follows a path that moves on: what it was put right by says by how much that was more than it knew.
+    fn learn_pace(&mut self) {
+        let (along, whole) = std::mem::take(&mut self.moved);
+        if whole > 0.0 {
+            let more = (along / whole).clamp(-MOST_PUT_RIGHT, MOST_PUT_RIGHT);
+            self.pace = (self.pace + PACED * more).clamp(-MOST_PACE, MOST_PACE);
+        }
+    }
+
     fn cancel(&mut self, block: &mut [f32]) {
         let before: f32 = block.iter().map(|x| x * x).sum();
         self.sum.fill(Complex32::default());
@@ -203,6 +252,8 @@ impl EchoFilter {
     /// A filter that adds more than it takes away follows a path that is no more: it begins anew. One that takes
     /// next to nothing away, though it did, is less sure of itself.
     fn watch(&mut self, before: f32, after: f32) {
+        self.instant.0 += (before - self.instant.0) * AT_ONCE;
+        self.instant.1 += (after - self.instant.1) * AT_ONCE;
         self.long.0 += (before - self.long.0) * LONG;
         self.long.1 += (after - self.long.1) * LONG;
         self.good = self.good.max(self.long.0 / self.long.1.max(FLOOR)) * FADES;
@@ -243,6 +294,7 @@ impl EchoFilter {
         for part in 0..PARTS {
             self.learn_part(part);
         }
+        self.learn_pace();
         self.turn = (self.turn + 1) % TURNS;
     }
 
@@ -252,7 +304,13 @@ impl EchoFilter {
             let x = played[bin];
             let gain = doubt[bin] / (self.spread[bin] + self.near[bin] + FLOOR);
             let kept = (1.0 - 0.5 * gain * x.norm_sqr()).max(0.0);
-            path[bin] = (path[bin] + x.conj() * self.error[bin] * gain) * SAME;
+            let right = x.conj() * self.error[bin] * gain;
+            // A path that is a sample longer is less by `j * radians` of itself. High tones, which come and go with
+            // the pace, count no more than they must.
+            let (radians, now) = (RADIANS * bin as f32, path[bin]);
+            self.moved.0 -= (now.conj() * right).im;
+            self.moved.1 += radians * now.norm_sqr();
+            path[bin] = (now + right) * SAME;
             doubt[bin] = SAME * SAME * kept * doubt[bin] + (1.0 - SAME * SAME) * path[bin].norm_sqr();
         }
         if part % TURNS == self.turn {
@@ -266,6 +324,9 @@ impl EchoFilter {
         }
     }
 }
+
+/// By how much a delay of one sample turns each next bin.
+const RADIANS: f32 = std::f32::consts::TAU / SIZE as f32;
 
 /// How strong a partition of the path is before anything is known of it.
 fn expected(part: usize) -> f32 {
@@ -362,6 +423,51 @@ mod tests {
         let out = run(&played, &heard, |_| 1);
         let later = quieter(&heard, &out, 7.0, 10.0);
         assert!(later > 18.0, "{later} dB");
+    }
+
+    #[test]
+    fn a_path_that_moves_with_the_clocks_is_followed() {
+        // Straight lines from sample to sample are true to low tones only.
+        let mut low = 0.0;
+        let played: Vec<f32> = speech(12, 1)
+            .iter()
+            .map(|x| {
+                low += 0.2 * (x - low);
+                low
+            })
+            .collect();
+        let still = echo(&played, &room(2), 1440);
+        for ppm in [200.0, -200.0] {
+            let heard: Vec<f32> = (0..still.len() - 480)
+                .map(|n| {
+                    let at = n as f64 * (1.0 - ppm / 1e6);
+                    let part = at.fract() as f32;
+                    still[at as usize] * (1.0 - part) + still[at as usize + 1] * part
+                })
+                .collect();
+            let out = run(&played, &heard, |_| 1);
+            let left = quieter(&heard, &out, 5.0, 11.0);
+            assert!(left > 15.0, "{ppm} ppm: {left} dB");
+        }
+    }
+
+    #[test]
+    fn a_path_that_has_become_another_is_told_within_two_blocks() {
+        let played = speech(6, 1);
+        let mut heard = echo(&played, &room(2), 1440);
+        // Not in a pause.
+        let from = 415;
+        heard[from * BLOCK..].copy_from_slice(&echo(&played, &room(2), 2880)[from * BLOCK..]);
+        let mut filter = EchoFilter::new();
+        let mut wrong = Vec::new();
+        for n in 0..from + 3 {
+            filter.playing(&block(&played, n));
+            filter.heard(&mut block(&heard, n));
+            if filter.is_wrong() && n > 200 {
+                wrong.push(n);
+            }
+        }
+        assert!(wrong.first().is_some_and(|first| (from..=from + 2).contains(first)), "{wrong:?}");
     }
 
     #[test]

@@ -78,8 +78,15 @@ impl Residue {
     }
 
     /// `block`: what is left after the echo found, `echo`, was taken away. Becomes what is to be sent, 10 ms late.
-    /// `doubt`: the power of the echo that may not have been found, for each bin, of one block.
-    pub(crate) fn clean(&mut self, block: &mut [f32; BLOCK], echo: &[f32; BLOCK], doubt: &[f32]) {
+    /// `doubt`: the power of the echo that may not have been found, for each bin, of one block. `wrong`: the echo found
+    /// is none, so as much of it may be there still.
+    pub(crate) fn clean(
+        &mut self,
+        block: &mut [f32; BLOCK],
+        echo: &[f32; BLOCK],
+        doubt: &[f32],
+        wrong: bool,
+    ) {
         spectrum(&*self.forward, &self.window, &mut self.time, &self.left_before, block, &mut self.left);
         spectrum(&*self.forward, &self.window, &mut self.time, &self.echo_before, echo, &mut self.echo);
         self.left_before = *block;
@@ -87,7 +94,7 @@ impl Residue {
         for (((bin, left), echo), doubt) in
             self.bins.iter_mut().zip(&mut self.left).zip(&self.echo).zip(doubt)
         {
-            *left *= bin.gain(left.norm_sqr(), echo.norm_sqr(), *doubt);
+            *left *= bin.gain(left.norm_sqr(), echo.norm_sqr(), *doubt, wrong);
         }
         self.left[0].im = 0.0;
         self.left[BINS - 1].im = 0.0;
@@ -101,7 +108,7 @@ impl Residue {
 }
 
 impl Bin {
-    fn gain(&mut self, left: f32, echo: f32, doubt: f32) -> f32 {
+    fn gain(&mut self, left: f32, echo: f32, doubt: f32, wrong: bool) -> f32 {
         self.left += (left - self.left) * SMOOTH;
         self.echo += (echo - self.echo) * SMOOTH;
         let noise = self.left.min(self.noise * NOISE_RISE).max(1e-9);
@@ -110,7 +117,8 @@ impl Bin {
             let share = (self.left - noise).max(0.0) / self.echo;
             self.share = share.clamp(LEAST, (self.share * RISE).min(UNKNOWN));
         }
-        let residue = OVER * self.share * self.echo + doubt;
+        let share = if wrong { UNKNOWN } else { self.share };
+        let residue = OVER * share * self.echo + doubt;
         let wanted = (1.0 - residue / self.left.max(1e-12)).max(0.0);
         let floor = (noise / left.max(1e-12)).sqrt().clamp(SHUT, 1.0);
         let wanted = wanted.max(floor);
