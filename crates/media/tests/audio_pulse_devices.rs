@@ -33,6 +33,11 @@ fn the_defaults_are_followed_as_they_change() {
 }
 
 #[test]
+fn what_was_picked_by_hand_stays_when_the_default_moves() {
+    with_daemon("picks");
+}
+
+#[test]
 fn sound_goes_on_at_another_rate() {
     with_daemon("rates");
 }
@@ -196,6 +201,35 @@ fn defaults() {
         matches!(event, AudioEvent::SpeakerOpened { sink: SpeakerUse::Default, .. })
     });
     comes_out_of("otherspk", 400.0);
+}
+
+/// The server moves what is on the old default to the new one, unless it is told not to.
+#[test]
+#[ignore = "needs a daemon of its own"]
+fn picks() {
+    let folder = tempfile::tempdir().unwrap();
+    null_sink("otherfeed", "rate=48000");
+    source("other", "otherfeed");
+    null_sink("otherspk", "rate=48000");
+    pactl(&["set-default-source", "vmic"]);
+    pactl(&["set-default-sink", "spk"]);
+    let _playing = [
+        play_into("micfeed", folder.path(), 1000.0, 0, 1),
+        play_into("otherfeed", folder.path(), 700.0, 0, 1),
+    ];
+    let rig = Rig::new();
+    rig.audio.use_mic(MicUse::Device("pulseaudio:vmic".into()));
+    rig.event(|event| matches!(event, AudioEvent::MicOpened { .. }));
+    rig.audio.use_speaker(SpeakerUse::Device("pulseaudio:spk".into()));
+    rig.event(|event| matches!(event, AudioEvent::SpeakerOpened { .. }));
+    let _remote = remote(&rig, folder.path(), 400.0);
+    assert_eq!(hears(&rig, &[700.0, 1000.0]).0, 1000.0);
+    comes_out_of("spk", 400.0);
+
+    pactl(&["set-default-source", "other"]);
+    pactl(&["set-default-sink", "otherspk"]);
+    assert_eq!(hears(&rig, &[700.0, 1000.0]).0, 1000.0);
+    comes_out_of("spk", 400.0);
 }
 
 /// As a Bluetooth headset does when its microphone is taken into use.

@@ -72,8 +72,10 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// A relay refuses private peers, as it should, and the stack calls that an error each time.
-const USUAL_LOG: &str = "error,webrtc::peer_connection::transport::turn_relayer=off";
+/// A relay refuses private peers, as it should, and the stack calls that an error each time; so does the connection by
+/// which sound devices are listed when it ends.
+const USUAL_LOG: &str =
+    "error,webrtc::peer_connection::transport::turn_relayer=off,pulseaudio::client::reactor=off";
 
 /// Errors go to standard error; `SNUG_LOG` (as `RUST_LOG` elsewhere) asks for more.
 fn log() {

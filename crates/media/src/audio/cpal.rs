@@ -1,4 +1,5 @@
-//! Sound devices through cpal: PulseAudio (which PipeWire serves too) at 10 ms first, else the system's own.
+//! Sound devices through cpal: PulseAudio's (which PipeWire serves too) first, with streams of our own, else the
+//! system's own.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,11 +21,6 @@ use crate::ends::{DeviceError, DeviceInfo};
 
 /// The PulseAudio host's name.
 const PULSE: &str = "PulseAudio";
-/// What PulseAudio hands over at a time, 10 ms: with "default" the host keeps 380 ms.
-const PULSE_GIVES: u32 = 480;
-/// And what it asks for, 20 ms, of which it keeps two. With 10 it went short once or twice a second on an idle
-/// virtual machine: whoever is 10 ms late leaves a gap, and sound waits for as long from then on.
-const PULSE_TAKES: u32 = 960;
 /// The host gives up building a stream after this; only then is its thread free again.
 const BUILD: Duration = Duration::from_secs(5);
 
@@ -78,27 +74,6 @@ pub(crate) fn cards() -> Option<String> {
     }
     // The file is absent without a card, or with none ever.
     Some(std::fs::read_to_string("/proc/asound/pcm").unwrap_or_default())
-}
-
-/// A connection to the sound server with no stream on it. PulseAudio keeps all that one connection plays on one
-/// sink, so each speaker has its own, which ends with its stream; one that came to nothing waits here for the
-/// next.
-static SPARE: Mutex<Option<Arc<Host>>> = Mutex::new(None);
-
-/// A host to open a speaker by, and whether it has to be kept when that fails.
-fn speaker_host(shared: Arc<Host>) -> (Arc<Host>, bool) {
-    if !is_pulse(&shared) {
-        return (shared, false);
-    }
-    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let fresh = || match ::cpal::host_from_id(shared.id()) {
-        Ok(host) => (Arc::new(host), true),
-        Err(error) => {
-            tracing::debug!(%error, "no connection of its own for a speaker");
-            (shared.clone(), false)
-        }
-    };
-    spare.filter(|host| host.devices().is_ok()).map_or_else(fresh, |host| (host, true))
 }
 
 fn has_sound_hardware() -> bool {
@@ -226,14 +201,8 @@ fn trouble(what: &str, error: &::cpal::Error) -> DeviceError {
     }
 }
 
-/// What to ask of the device: PulseAudio converts rates by itself, better there than twice, and is asked for
-/// so many channels, and for so many frames at a time.
-fn config(host: &Host, default: &SupportedStreamConfig, pulse: (u16, u32)) -> (StreamConfig, SampleFormat) {
-    if is_pulse(host) {
-        let (channels, frames) = pulse;
-        let buffer_size = BufferSize::Fixed(frames);
-        return (StreamConfig { channels, sample_rate: RATE, buffer_size }, SampleFormat::F32);
-    }
+/// What to ask of the device.
+fn config(default: &SupportedStreamConfig) -> (StreamConfig, SampleFormat) {
     let config = StreamConfig {
         channels: default.channels(),
         sample_rate: default.sample_rate(),
@@ -299,24 +268,6 @@ fn with_buffers<S>(
     build(config)
 }
 
-/// How many channels to ask the sound server for. It would make several one by their mean, a quarter of a
-/// voice that is on one of four.
-#[cfg(target_os = "linux")]
-fn mic_channels(host: &Host, raw: &str) -> u16 {
-    if !is_pulse(host) {
-        return 1;
-    }
-    let known = super::pulse::channels(raw).inspect_err(|error| {
-        tracing::debug!(%error, "the microphone's channels are not known");
-    });
-    known.ok().flatten().unwrap_or(1)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn mic_channels(_: &Host, _: &str) -> u16 {
-    1
-}
-
 /// Tells the audio thread of errors that end the stream.
 fn on_error(gauge: Arc<Gauge>) -> impl FnMut(::cpal::Error) + Send + 'static {
     move |error| match error.kind() {
@@ -338,9 +289,21 @@ pub(crate) fn open_mic(wanted: Option<&str>, wake: &Thread) -> Result<DeviceMic,
     let host = host().ok_or_else(|| missing(Direction::In, wanted))?;
     let device = find(&host, Direction::In, wanted)?;
     let Ids { full: id, raw, name } = ids(&device);
+    #[cfg(target_os = "linux")]
+    if is_pulse(&host) {
+        let channels = super::pulse::channels(&raw).inspect_err(|error| {
+            tracing::debug!(%error, "the microphone's channels are not known");
+        });
+        // Of several the server would make one by their mean, a quarter of a voice that is on one of four.
+        let channels = channels.ok().flatten().unwrap_or(1);
+        let (feed, ring, gauge) = from_mic(RATE as usize / 2, wake);
+        let stream = super::pulse::stream::record(&place(&raw, wanted), channels, feed, gauge.clone());
+        let stream = Box::new(stream.map_err(|error| lost(&name, &error))?);
+        return Ok(DeviceMic::new(Opened { stream, name, id, rate: RATE, gauge }, ring));
+    }
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_input_config().map_err(fail)?;
-    let (config, format) = config(&host, &default, (mic_channels(&host, &raw), PULSE_GIVES));
+    let (config, format) = config(&default);
     let built = with_buffers(&id, config, |config| {
         let (feed, ring, gauge) = from_mic(config.sample_rate as usize / 2, wake);
         let stream = match format {
@@ -392,27 +355,38 @@ where
 }
 
 /// Within full scale; what is not a number is silence.
-fn whole(sample: f32) -> f32 {
+pub(crate) fn whole(sample: f32) -> f32 {
     if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
+}
+
+/// Where a stream goes that was asked for so.
+#[cfg(target_os = "linux")]
+fn place(raw: &str, wanted: Option<&str>) -> super::pulse::stream::Place {
+    // A name that has come from the server holds no zero.
+    let device = std::ffi::CString::new(raw).unwrap_or_default();
+    super::pulse::stream::Place { device, stays: wanted.is_some() }
+}
+
+#[cfg(target_os = "linux")]
+fn lost(name: &str, error: &dyn std::error::Error) -> DeviceError {
+    DeviceError::Lost { what: name.to_owned(), why: error.to_string() }
 }
 
 /// Opens a speaker; may block for seconds.
 pub(crate) fn open_speaker(wanted: Option<&str>, wake: &Thread) -> Result<DeviceSpeaker, DeviceError> {
-    let shared = host().ok_or_else(|| missing(Direction::Out, wanted))?;
-    let (host, keep) = speaker_host(shared);
-    let opened = open_speaker_by(&host, wanted, wake);
-    if keep && opened.is_err() {
-        *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = Some(host);
+    let host = host().ok_or_else(|| missing(Direction::Out, wanted))?;
+    let device = find(&host, Direction::Out, wanted)?;
+    let Ids { full: id, name, raw } = ids(&device);
+    #[cfg(target_os = "linux")]
+    if is_pulse(&host) {
+        let (feed, ring, gauge) = to_speaker(RATE as usize / 2, wake);
+        let stream = super::pulse::stream::play(&place(&raw, wanted), feed, gauge.clone());
+        let stream = Box::new(stream.map_err(|error| lost(&name, &error))?);
+        return Ok(DeviceSpeaker::new(Opened { stream, name, id, rate: RATE, gauge }, ring));
     }
-    opened
-}
-
-fn open_speaker_by(host: &Host, wanted: Option<&str>, wake: &Thread) -> Result<DeviceSpeaker, DeviceError> {
-    let device = find(host, Direction::Out, wanted)?;
-    let Ids { full: id, name, .. } = ids(&device);
     let fail = |error: ::cpal::Error| trouble(&name, &error);
     let default = device.default_output_config().map_err(fail)?;
-    let (config, format) = config(host, &default, (2, PULSE_TAKES));
+    let (config, format) = config(&default);
     let built = with_buffers(&id, config, |config| {
         let (feed, ring, gauge) = to_speaker(config.sample_rate as usize / 2, wake);
         let stream = match format {

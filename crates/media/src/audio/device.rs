@@ -298,9 +298,11 @@ impl SpeakerSink for DeviceSpeaker {
     }
 }
 
+/// After so long without a gap a little less is kept.
+const QUIET: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(10);
 
-/// How full to keep the ring, in samples: the device's largest call of late, 10 ms for the audio thread to
+/// How full to keep the ring, in samples: the device's largest call of late, 5 ms for the audio thread to
 /// come in time, and more for a while after it came too late.
 #[derive(Default)]
 struct Level {
@@ -327,13 +329,13 @@ impl Level {
             self.extra = (self.extra + BLOCK / 2).min(Self::MOST_EXTRA);
             self.starved = Some(now);
         } else if let Some(at) = self.starved
-            && now.saturating_duration_since(at) > Duration::from_secs(10)
+            && now.saturating_duration_since(at) > QUIET
         {
-            // Ten quiet seconds: 5 ms less.
+            // 5 ms less.
             self.extra = self.extra.saturating_sub(BLOCK / 2);
             self.starved = (self.extra > 0).then_some(now);
         }
-        self.call().max(BLOCK) + BLOCK + self.extra
+        self.call().max(BLOCK) + BLOCK / 2 + self.extra
     }
 
     /// The largest call of late.
@@ -380,19 +382,19 @@ mod tests {
     }
 
     #[test]
-    fn the_ring_is_kept_at_two_calls_and_grows_only_while_it_runs_dry() {
+    fn the_ring_holds_a_call_and_a_little_and_grows_only_while_it_runs_dry() {
         let (start, mut level) = (Instant::now(), Level::default());
-        assert_eq!(level.update(0, false, start), 2 * BLOCK);
-        assert_eq!(level.update(96_000, false, start), 2 * BLOCK, "a first gulp of 2 s is no habit");
-        assert_eq!(level.update(1152, false, start), 1152 + BLOCK);
+        assert_eq!(level.update(0, false, start), BLOCK + BLOCK / 2);
+        assert_eq!(level.update(96_000, false, start), BLOCK + BLOCK / 2, "a first gulp of 2 s is no habit");
+        assert_eq!(level.update(1152, false, start), 1152 + BLOCK / 2);
         for _ in 0..100 {
             level.update(1152, true, start);
         }
-        assert_eq!(level.update(0, false, start), 1152 + BLOCK + Level::MOST_EXTRA);
+        assert_eq!(level.update(0, false, start), 1152 + BLOCK / 2 + Level::MOST_EXTRA);
         let mut target = 0;
-        for second in 0..200 {
+        for second in 0..400 {
             target = level.update(480, false, start + Duration::from_secs(second));
         }
-        assert_eq!(target, 2 * BLOCK, "and everything is taken back");
+        assert_eq!(target, BLOCK + BLOCK / 2, "and everything is taken back");
     }
 }

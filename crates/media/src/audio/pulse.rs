@@ -1,6 +1,9 @@
-//! Events of a sound server that speaks PulseAudio's protocol (PipeWire does): the only file that names the
-//! crate `pulseaudio`. Playing and recording go through cpal.
+//! A sound server that speaks PulseAudio's protocol (PipeWire does): its events, and in `stream` its sound. Nothing
+//! else names the crate `pulseaudio`.
 
+pub(super) mod stream;
+
+use std::ffi::CStr;
 use std::io::{BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -13,6 +16,9 @@ use pulseaudio::protocol::{
 use super::cpal::{is_monitor_name, pulse_id};
 use super::watch::{Landscape, Seen, Side, Teller};
 
+const WATCHING: &CStr = c"Snug, watching for devices";
+/// Messages that are no sound are of this channel.
+const CONTROL: u32 = u32::MAX;
 /// A server that does not answer a question within this is none.
 const ANSWER: Duration = Duration::from_secs(2);
 /// No message of a server's is longer than this, 4 MiB.
@@ -22,7 +28,7 @@ const OVERTAKING: usize = 10_000;
 
 /// Tells of devices for as long as the connection to a sound server lasts. False when there is no server.
 pub(super) fn listen(teller: &mut Teller) -> bool {
-    let mut talk = match Talk::connect() {
+    let mut talk = match Talk::connect(WATCHING) {
         Ok(Some(talk)) => talk,
         Ok(None) => return false,
         Err(error) => {
@@ -41,13 +47,13 @@ pub(super) fn listen(teller: &mut Teller) -> bool {
 /// How many channels to record from the source of that name, so that each of its own is among them as it is;
 /// none when they cannot be told apart.
 pub(super) fn channels(source: &str) -> Result<Option<u16>, ProtocolError> {
-    let Some(mut talk) = Talk::connect()? else { return Ok(None) };
+    let Some(mut talk) = Talk::connect(WATCHING)? else { return Ok(None) };
     let sources: protocol::SourceInfoList = talk.ask(&Command::GetSourceInfoList)?;
     let found = sources.iter().find(|info| info.name.to_bytes() == source.as_bytes());
     Ok(found.and_then(|info| least(&info.channel_map)))
 }
 
-/// The least number of channels among whose positions, by cpal's choice, all of these are. The server gives
+/// The least number of channels among whose positions, by [`LAYOUTS`], all of these are. The server gives
 /// each position as it is, and fills up with mixtures.
 fn least(map: &ChannelMap) -> Option<u16> {
     if map.num_channels() <= 1 {
@@ -57,7 +63,7 @@ fn least(map: &ChannelMap) -> Option<u16> {
     LAYOUTS.iter().find(|asked| has_all(asked)).map(|asked| asked.len() as u16)
 }
 
-/// What positions cpal asks for, by the number of channels; larger ones are not asked for.
+/// What positions to ask for, by the number of channels; larger ones are not asked for.
 const LAYOUTS: [&[ChannelPosition]; 10] = {
     use ChannelPosition::{
         Aux0, Aux1, Aux2, Aux3, Aux4, Aux5, Aux6, Aux7, Aux8, Aux9, Aux10, FrontCenter, FrontLeft,
@@ -94,20 +100,23 @@ struct Talk {
     version: u16,
     /// Number of the last question.
     asked: u32,
+    /// The last message.
+    message: Vec<u8>,
     /// Something has changed since devices were asked for.
     changed: bool,
 }
 
 impl Talk {
     /// A connection to the server that the environment names; none where there is no server.
-    fn connect() -> Result<Option<Self>, ProtocolError> {
+    fn connect(name: &CStr) -> Result<Option<Self>, ProtocolError> {
         let Some(path) = pulseaudio::socket_path_from_env() else { return Ok(None) };
         let Ok(socket) = UnixStream::connect(path) else { return Ok(None) };
         socket.set_read_timeout(Some(ANSWER))?;
         socket.set_write_timeout(Some(ANSWER))?;
         let cookie = pulseaudio::cookie_path_from_env().and_then(|path| std::fs::read(path).ok());
         let version = protocol::MAX_VERSION;
-        let mut talk = Self { socket: BufReader::new(socket), version, asked: 0, changed: false };
+        let mut talk =
+            Self { socket: BufReader::new(socket), version, asked: 0, message: Vec::new(), changed: false };
         let auth = protocol::AuthParams {
             version,
             supports_shm: false,
@@ -117,7 +126,7 @@ impl Talk {
         let reply: protocol::AuthReply = talk.ask(&Command::Auth(auth))?;
         talk.version = version.min(reply.version);
         let mut properties = protocol::Props::new();
-        properties.set(protocol::Prop::ApplicationName, c"Snug, watching for devices");
+        properties.set(protocol::Prop::ApplicationName, name);
         let _: protocol::SetClientNameReply = talk.ask(&Command::SetClientName(properties))?;
         Ok(Some(talk))
     }
@@ -135,8 +144,8 @@ impl Talk {
             teller.tell(landscape);
             self.socket.get_ref().set_read_timeout(None)?;
             while !self.changed {
-                let message = self.message()?;
-                let (_, command) = Command::read_tag_prefixed(&mut message.as_slice(), self.version)?;
+                self.read()?;
+                let command = self.command()?;
                 self.note(&command);
             }
             self.socket.get_ref().set_read_timeout(Some(ANSWER))?;
@@ -176,11 +185,10 @@ impl Talk {
         question: &Command,
         read: impl FnOnce(&[u8]) -> Result<R, ProtocolError>,
     ) -> Result<R, ProtocolError> {
-        self.asked = self.asked.wrapping_add(1);
-        protocol::write_command_message(self.socket.get_mut(), self.asked, question, self.version)?;
+        self.send(question)?;
         for _ in 0..OVERTAKING {
-            let message = self.message()?;
-            let mut rest = message.as_slice();
+            self.read()?;
+            let mut rest = self.message.as_slice();
             match Command::read_tag_prefixed(&mut rest, self.version)? {
                 (number, Command::Reply) if number == self.asked => return read(rest),
                 (number, Command::Error(error)) if number == self.asked => {
@@ -192,15 +200,27 @@ impl Talk {
         Err(ProtocolError::Timeout)
     }
 
-    /// The next message, whatever it is.
-    fn message(&mut self) -> Result<Vec<u8>, ProtocolError> {
+    /// Says something, and does not wait for an answer.
+    fn send(&mut self, command: &Command) -> Result<(), ProtocolError> {
+        self.asked = self.asked.wrapping_add(1);
+        protocol::write_command_message(self.socket.get_mut(), self.asked, command, self.version)?;
+        Ok(())
+    }
+
+    /// Reads the next message, whatever it is; of which channel.
+    fn read(&mut self) -> Result<u32, ProtocolError> {
         let header = protocol::read_descriptor(&mut self.socket)?;
         if header.length > MOST {
             return Err(ProtocolError::Invalid(format!("a message of {} bytes", header.length)));
         }
-        let mut message = vec![0; header.length as usize];
-        self.socket.read_exact(&mut message)?;
-        Ok(message)
+        self.message.resize(header.length as usize, 0);
+        self.socket.read_exact(&mut self.message)?;
+        Ok(header.channel)
+    }
+
+    /// What the last message says.
+    fn command(&self) -> Result<Command, ProtocolError> {
+        Ok(Command::read_tag_prefixed(&mut self.message.as_slice(), self.version)?.1)
     }
 
     fn note(&mut self, command: &Command) {
