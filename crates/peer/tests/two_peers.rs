@@ -48,15 +48,12 @@ async fn media_goes_both_ways() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joining_waits_for_no_timer() {
-    let mut took = Vec::new();
-    for _ in 0..3 {
-        let started = std::time::Instant::now();
-        let _pair = Pair::call().await;
-        took.push(started.elapsed());
-    }
+    let started = std::time::Instant::now();
+    let _pair = Pair::call().await;
+    let took = started.elapsed();
     println!("from nothing to connected on both sides: {took:?}");
-    // The stack's own waits for better candidates would make each 1.6 s; a busy machine delays one or two.
-    assert!(took.iter().min() < Some(&Duration::from_millis(1_000)), "{took:?}");
+    // The stack's own waits for better candidates would make it 1.6 s.
+    assert!(took < Duration::from_millis(1_000), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

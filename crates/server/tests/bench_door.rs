@@ -144,8 +144,8 @@ async fn measure(what: &str, server: Process, client: Option<&Client>, said: fn(
     assert!(there <= usize::from(ADDRESSES) * MOST_EACH + 50, "{there}");
     assert!(there > 1000, "only {there} were there at once");
     assert!(grown < 20_000, "{grown} kB");
-    // Half of them, since one stall of the machine is more than a hundredth; five times what is wanted.
-    assert!(p50 < Duration::from_millis(250), "{p50:?}");
+    // Five times what is wanted, for a machine that has other things to do.
+    assert!(p99 < Duration::from_millis(250), "{p99:?}");
     // All are let go by themselves, though none of them closes.
     until("the door is empty again", async || (server.open() <= open + 2).then_some(())).await;
     drop(crowd);
