@@ -39,8 +39,8 @@ impl Chromium {
             devices: 1,
             allow: true,
             namespace: Some(link.namespace(host).to_owned()),
-            // Cameras are only for secure pages; https would change nothing that is measured.
             display: None,
+            // Cameras are only for secure pages; https would change nothing that is measured.
             flags: vec![format!("--unsafely-treat-insecure-origin-as-secure={url}")],
             environment: Vec::new(),
         };
