@@ -5,7 +5,8 @@
 //! partition knows how sure it is of itself, so a near voice makes it careful and a far one alone makes it quick,
 //! and nothing has to guess who speaks. Where speaker and microphone have clocks of their own the path moves all the
 //! time, too fast for the high tones: how fast is learnt from the way in which the filter is put right, and it is
-//! moved along. Pure: no clock; blocks of 10 ms in, blocks out, no delay added.
+//! moved along. A small speaker bends what is loud: by how much is learnt too, and the path is followed from what the
+//! speaker makes of a sound (`audio::bend`). Pure: no clock; blocks of 10 ms in, blocks out, no delay added.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use realfft::num_complex::Complex32;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
 use super::BLOCK;
+use super::bend::{Bend, SHAPES};
 
 /// Blocks of echo path that are followed: 320 ms.
 const PARTS: usize = 32;
@@ -68,8 +70,14 @@ pub(crate) struct EchoFilter {
     waiting: VecDeque<[f32; BLOCK]>,
     running: bool,
     before: [f32; BLOCK],
-    /// The newest first.
+    /// As the speaker is thought to bend it; the newest first.
     played: VecDeque<Spectrum>,
+    bend: Bend,
+    /// What each shape of bending takes away of what was played, in time and in spectra.
+    bent: [[f32; BLOCK]; SHAPES],
+    shapes: [VecDeque<Spectrum>; SHAPES],
+    /// What comes to the microphone of each.
+    echoes: [[f32; BLOCK]; SHAPES],
     path: VecDeque<Spectrum>,
     doubt: VecDeque<Vec<f32>>,
     near: Vec<f32>,
@@ -109,6 +117,10 @@ impl EchoFilter {
             running: false,
             before: [0.0; BLOCK],
             played: (0..PARTS).map(|_| silence()).collect(),
+            bend: Bend::default(),
+            bent: [[0.0; BLOCK]; SHAPES],
+            shapes: std::array::from_fn(|_| (0..PARTS).map(|_| silence()).collect()),
+            echoes: [[0.0; BLOCK]; SHAPES],
             path: (0..PARTS).map(|_| silence()).collect(),
             doubt: (0..PARTS).map(doubt).collect(),
             near: vec![0.0; BINS],
@@ -196,11 +208,20 @@ impl EchoFilter {
     }
 
     fn advance(&mut self, block: &[f32; BLOCK]) {
+        for (shape, bent) in self.bent.iter_mut().enumerate() {
+            self.time[..BLOCK].copy_from_slice(&*bent);
+            super::bend::taken(shape, block, bent);
+            self.time[BLOCK..].copy_from_slice(&*bent);
+            let played = &mut self.shapes[shape];
+            played.rotate_right(1);
+            // Sizes are fixed: the transforms cannot fail.
+            let _ = self.forward.process(&mut self.time, &mut played[0]);
+        }
+        let now = self.bend.apply(block, &self.bent);
         self.time[..BLOCK].copy_from_slice(&self.before);
-        self.time[BLOCK..].copy_from_slice(block);
-        self.before = *block;
+        self.time[BLOCK..].copy_from_slice(&now);
+        self.before = now;
         self.played.rotate_right(1);
-        // Sizes are fixed: the transforms cannot fail.
         let _ = self.forward.process(&mut self.time, &mut self.played[0]);
     }
 
@@ -230,20 +251,18 @@ impl EchoFilter {
 
     fn cancel(&mut self, block: &mut [f32]) {
         let before: f32 = block.iter().map(|x| x * x).sum();
-        self.sum.fill(Complex32::default());
-        for (played, path) in self.played.iter().zip(&self.path) {
-            for ((sum, x), w) in self.sum.iter_mut().zip(played).zip(path) {
-                *sum += x * w;
-            }
+        for (shape, echo) in self.echoes.iter_mut().enumerate() {
+            let played = &self.shapes[shape];
+            through(&*self.backward, played, &self.path, &mut self.sum, &mut self.time, echo);
         }
-        self.sum[0].im = 0.0;
-        self.sum[BINS - 1].im = 0.0;
-        let _ = self.backward.process(&mut self.sum, &mut self.time);
-        for ((heard, found), echo) in block.iter_mut().zip(&mut self.found).zip(&self.time[BLOCK..]) {
-            *found = echo / SIZE as f32;
-            *heard -= *found;
+        through(&*self.backward, &self.played, &self.path, &mut self.sum, &mut self.time, &mut self.found);
+        for (heard, found) in block.iter_mut().zip(&self.found) {
+            *heard -= found;
         }
         self.watch(before, block.iter().map(|x| x * x).sum());
+        if !self.is_wrong() {
+            self.bend.learn(&self.echoes, block);
+        }
         self.time[..BLOCK].fill(0.0);
         self.time[BLOCK..].copy_from_slice(block);
         let _ = self.forward.process(&mut self.time, &mut self.error);
@@ -322,6 +341,29 @@ impl EchoFilter {
             self.time[..BLOCK].iter_mut().for_each(|x| *x /= SIZE as f32);
             let _ = self.forward.process(&mut self.time, path);
         }
+    }
+}
+
+/// What comes of it through the path.
+fn through(
+    backward: &dyn ComplexToReal<f32>,
+    played: &VecDeque<Spectrum>,
+    path: &VecDeque<Spectrum>,
+    sum: &mut Spectrum,
+    time: &mut [f32],
+    out: &mut [f32; BLOCK],
+) {
+    sum.fill(Complex32::default());
+    for (played, path) in played.iter().zip(path) {
+        for ((sum, x), w) in sum.iter_mut().zip(played).zip(path) {
+            *sum += x * w;
+        }
+    }
+    sum[0].im = 0.0;
+    sum[BINS - 1].im = 0.0;
+    let _ = backward.process(sum, time);
+    for (out, echo) in out.iter_mut().zip(&time[BLOCK..]) {
+        *out = echo / SIZE as f32;
     }
 }
 
@@ -423,6 +465,17 @@ mod tests {
         let out = run(&played, &heard, |_| 1);
         let later = quieter(&heard, &out, 7.0, 10.0);
         assert!(later > 18.0, "{later} dB");
+    }
+
+    #[test]
+    fn what_a_speaker_bends_is_learnt_and_taken_away() {
+        // Peaks are bent to a half.
+        let played: Vec<f32> = speech(12, 1).iter().map(|x| x * 9.0).collect();
+        let bent: Vec<f32> = played.iter().map(|x| (2.5 * x).tanh() / 2.5).collect();
+        let heard = echo(&bent, &room(2), 1440);
+        let out = run(&played, &heard, |_| 1);
+        let left = quieter(&heard, &out, 6.0, 12.0);
+        assert!(left > 20.0, "{left} dB");
     }
 
     #[test]

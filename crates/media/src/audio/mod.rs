@@ -8,6 +8,7 @@
 //! threads "microphone opener", "speaker closer" and so on.
 
 mod attention;
+mod bend;
 mod booth;
 mod chime;
 pub mod cleaner;
