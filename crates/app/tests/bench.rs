@@ -86,9 +86,11 @@ async fn the_rate_follows_the_line_down_and_up_again() {
         // The floors are 2 s down and 15 back; back at all is within 17 here.
         assert!(figures.net.down_s.is_some_and(|after| after <= 2.0 + stolen), "{figures:?}");
         assert!(figures.net.back_s.is_some(), "{figures:?}");
-        // No floor of the issue: sound behind a picture too large for the line would be lost all that time, a
-        // sixth of the call.
-        assert!(figures.sound.concealed_percent.unwrap() <= 10.0, "{figures:?}");
+        // No floor of the issue: 1.3 to 2.0 on a quiet machine, but a busy one starves the debug build's threads
+        // while its picture is largest. Behind a picture too large for the line all sound of a sixth of the call
+        // would be lost.
+        let most = 10.0 + stolen / 28.0 * 100.0;
+        assert!(figures.sound.concealed_percent.unwrap() <= most, "{figures:?}");
     }
 }
 
