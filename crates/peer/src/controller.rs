@@ -1,6 +1,6 @@
 //! Nearest to the wire: remembers what left, reads what the other side says of it, and sets the pace.
 
-use crate::congestion::{Departure, Estimator, SentHistory};
+use crate::congestion::{Departure, Estimator, SentHistory, Word};
 use crate::keyframe::KeyframeWanted;
 use crate::pacer::{PaceControl, wire_bytes};
 use crate::red;
@@ -26,9 +26,6 @@ const TRAIN_SLACK: Duration = Duration::from_micros(2500);
 
 /// So many packets of one report, and most of it, are a disaster.
 const DISASTER: usize = 20;
-/// When nothing tells of a packet for longer than the estimator has patience, so much of the pace is left: a queue,
-/// or nothing at all, stands between.
-const SILENT_SHARE: f64 = 0.04;
 
 /// What the path is thought to carry.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +43,11 @@ pub struct Estimate {
     pub copies: usize,
     /// Whether anything was reported yet: before that the bitrate is a guess.
     pub measured: bool,
+    /// Bits a second that may leave at this moment: less than the bitrate while a queue of ours drains, and next
+    /// to nothing while reports stay away.
+    pub pace: f64,
+    /// How long it takes until what waits has left.
+    pub backlog: Duration,
 }
 
 pub(crate) struct Controller {
@@ -60,7 +62,8 @@ pub(crate) struct Controller {
     last: Option<(Instant, usize)>,
     /// When the first packet left that no report told of.
     unreported: Option<Instant>,
-    slowed: bool,
+    /// What that was last taken for.
+    word: Word,
     again: VecDeque<(Instant, usize)>,
     reads: VecDeque<TaggedPacket>,
     writes: VecDeque<TaggedPacket>,
@@ -70,7 +73,16 @@ impl Controller {
     /// The estimate before anything is known.
     pub(crate) fn first() -> Estimate {
         let bitrate = Estimator::new(MOST).target();
-        Estimate { bitrate, retransmitted: 0.0, round_trip: None, loss: 0.0, copies: 0, measured: false }
+        Estimate {
+            bitrate,
+            retransmitted: 0.0,
+            round_trip: None,
+            loss: 0.0,
+            copies: 0,
+            measured: false,
+            pace: bitrate,
+            backlog: Duration::ZERO,
+        }
     }
 
     pub(crate) fn new(
@@ -88,7 +100,7 @@ impl Controller {
             streams: VecDeque::new(),
             last: None,
             unreported: None,
-            slowed: false,
+            word: Word::Comes,
             again: VecDeque::new(),
             reads: VecDeque::new(),
             writes: VecDeque::new(),
@@ -129,19 +141,20 @@ impl Controller {
     }
 
     /// Reports stay away though packets are under way: the path, or its way back, is full or gone. Until the
-    /// next report little leaves, so that what there is of it carries the sound.
+    /// next report less leaves, or next to nothing, so that what there is of it carries the sound.
     fn watch(&mut self, now: Instant) {
-        let Some(since) = self.unreported.filter(|_| !self.slowed) else { return };
-        if now.saturating_duration_since(since) >= self.silence() {
-            self.slowed = true;
-            self.control.set_silent(true);
-            tracing::debug!("nothing told of what left {:?} ago: little leaves until it is", self.silence());
-            self.control.set_rate(self.estimator.pace() * SILENT_SHARE);
+        let Some(left) = self.unreported else { return };
+        let before = std::mem::replace(&mut self.word, self.estimator.watch(left, now));
+        if self.word == before {
+            return;
         }
-    }
-
-    fn silence(&self) -> Duration {
-        self.estimator.patience()
+        if self.word == Word::Silent {
+            self.control.set_silent(true);
+            tracing::debug!("nothing told of what left {:?} ago", now.saturating_duration_since(left));
+        }
+        let pace = self.estimator.pace();
+        self.control.set_rate(pace);
+        self.told.send_modify(|estimate| estimate.pace = pace);
     }
 
     fn report_came(&mut self, report: &TransportLayerCc, now: Instant) {
@@ -152,7 +165,7 @@ impl Controller {
             self.control.await_keyframe();
             self.keyframe.raise();
         }
-        (self.unreported, self.slowed) = (self.history.waits_since(), false);
+        (self.unreported, self.word) = (self.history.waits_since(), Word::Comes);
         if self.control.set_silent(false) {
             self.keyframe.raise();
         }
@@ -176,6 +189,8 @@ impl Controller {
             loss: self.estimator.loss(),
             copies: red::copies(copies, self.estimator.loss(), self.estimator.target()),
             measured: true,
+            pace: self.estimator.pace(),
+            backlog: self.control.backlog(),
         };
         self.told.send_replace(estimate);
     }
@@ -222,9 +237,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Controller {
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
-        let due = self.unreported? + self.silence();
-        // Once it is slow nothing more is due.
-        (!self.slowed).then_some(due)
+        self.estimator.next_word(self.unreported?)
     }
 }
 

@@ -227,6 +227,11 @@ impl Peer {
         Backlog(self.shared.wires.pace.clone())
     }
 
+    /// Drops the pictures that wait to leave, and all that follow until a keyframe: none are to be sent for a while.
+    pub fn drop_waiting_pictures(&self) {
+        self.shared.wires.pace.await_keyframe();
+    }
+
     /// Statistics now. Waits for no network.
     pub async fn stats(&self) -> Stats {
         let mut transport = TransportStats { connection_state: self.state(), ..Default::default() };

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Bits a second before anything is known of the path: a first keyframe of 30 kB takes 60 ms.
 const START_RATE: u64 = 4_000_000;
-/// No rate is taken below this.
-const MIN_RATE: u64 = 30_000;
+/// No rate is taken below this: sound, which does not wait, takes more.
+const MIN_RATE: u64 = 5_000;
 /// IP, UDP and SRTP around each packet.
 const OVERHEAD: usize = 38;
 

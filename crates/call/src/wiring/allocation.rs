@@ -13,15 +13,22 @@ const SHORT_ABOVE: f64 = 140_000.0;
 /// Below this the picture stops, before the sound suffers; above the other it comes back.
 const SUSPEND: f64 = 62_000.0;
 const RESUME: f64 = 80_000.0;
+/// While so little of what the path carries may leave, sound makes itself small, where it is more than a small part.
+const SMALL_PACE: f64 = 0.5;
+const SMALL_BELOW: f64 = 400_000.0;
 /// What music gets, where the path carries so much.
 const MUSIC: f64 = 128_000.0;
 const MUSIC_FROM: f64 = 500_000.0;
 /// Sound that has the path to itself.
 const ALONE: std::ops::RangeInclusive<f64> = 10_000.0..=24_000.0;
+/// Beside a picture.
+const LEAST_SPEECH: f64 = 16_000.0;
 /// For so long, and twice as long after each picture that had to stop again soon, up to half a minute.
 const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_PATIENCE: Duration = Duration::from_secs(32);
 const SOON: Duration = Duration::from_secs(8);
+/// The most that a picture gives up for those that wait.
+const MOST_CATCH_UP: f64 = 0.4;
 /// The least that a picture is encoded at.
 const LEAST_PICTURE: f64 = 20_000.0;
 
@@ -64,10 +71,13 @@ impl Allocation {
     /// Shares out what the worst of the paths carries.
     pub(super) fn share(&mut self, estimate: &Estimate, now: Instant) -> Shares {
         self.judge(estimate.bitrate, now);
-        self.long = estimate.bitrate < if self.long { SHORT_ABOVE } else { LONG_BELOW };
+        let small = estimate.pace < SMALL_PACE * estimate.bitrate && estimate.bitrate < SMALL_BELOW;
+        self.long = small || estimate.bitrate < if self.long { SHORT_ABOVE } else { LONG_BELOW };
         let headers = HEADERS * if self.long { LONG } else { SHORT };
         let audio = if self.suspended {
-            (estimate.bitrate - headers).clamp(*ALONE.start(), *ALONE.end())
+            (estimate.bitrate.min(estimate.pace) - headers).clamp(*ALONE.start(), *ALONE.end())
+        } else if small {
+            LEAST_SPEECH
         } else if self.music && estimate.bitrate > MUSIC_FROM {
             MUSIC
         } else {
@@ -76,7 +86,9 @@ impl Allocation {
         // A third of it at most: what was sent again in a bad moment is not what the next one needs.
         let again = estimate.retransmitted.min(estimate.bitrate * 0.3);
         let copies = audio * estimate.copies as f64;
-        let left = estimate.bitrate - audio - copies - headers - again;
+        // What waits is to be gone in a second or so: it is sent faster than the path is meant to be used.
+        let catch_up = 1.0 - estimate.backlog.as_secs_f64().min(MOST_CATCH_UP);
+        let left = (estimate.bitrate - audio - copies - headers - again) * catch_up;
         // Headers take a twentieth, and more where packets are not full.
         let video = (left * 0.93 - 4000.0).max(LEAST_PICTURE);
         let (audio, video) = (audio as u32, video as u32);
@@ -107,7 +119,7 @@ impl Allocation {
 /// are lost, wants more than 32, and a thin path gets less.
 fn audio(bitrate: f64, loss: f64) -> f64 {
     match bitrate {
-        ..110_000.0 => 16_000.0,
+        ..110_000.0 => LEAST_SPEECH,
         110_000.0..150_000.0 => 20_000.0,
         150_000.0..250_000.0 => 24_000.0,
         600_000.0.. => 48_000.0,
@@ -121,7 +133,16 @@ mod tests {
     use super::*;
 
     fn estimate(bitrate: f64) -> Estimate {
-        Estimate { bitrate, retransmitted: 0.0, round_trip: None, loss: 0.0, copies: 0, measured: true }
+        Estimate {
+            bitrate,
+            retransmitted: 0.0,
+            round_trip: None,
+            loss: 0.0,
+            copies: 0,
+            measured: true,
+            pace: bitrate,
+            backlog: Duration::ZERO,
+        }
     }
 
     #[test]
@@ -147,6 +168,21 @@ mod tests {
         assert_eq!(allocation.share(&estimate(3e5), now).audio, 32_000);
         allocation.set_music(false);
         assert_eq!(allocation.share(&estimate(1e6), now).audio, 48_000);
+    }
+
+    #[test]
+    fn sound_is_small_while_a_thin_path_drains_or_says_nothing() {
+        let (mut allocation, now) = (Allocation::new(false), Instant::now());
+        let silent = |bitrate| Estimate { pace: 0.04 * bitrate, ..estimate(bitrate) };
+        let shares = allocation.share(&silent(200_000.0), now);
+        assert!(shares.long && shares.audio == 16_000);
+        let shares = allocation.share(&estimate(200_000.0), now);
+        assert!(!shares.long && shares.audio == 24_000);
+        let shares = allocation.share(&silent(1_000_000.0), now);
+        assert!(!shares.long && shares.audio == 48_000);
+        let drains = Estimate { pace: 15_000.0, ..estimate(50_000.0) };
+        assert_eq!(allocation.share(&drains, now).audio, 10_000);
+        assert_eq!(allocation.share(&estimate(50_000.0), now).audio, 24_000);
     }
 
     #[test]

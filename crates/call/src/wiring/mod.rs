@@ -300,7 +300,10 @@ impl Wiring {
         let Some(worst) = estimates.min_by(|one, two| one.bitrate.total_cmp(&two.bitrate)) else { return };
         let shares = self.allocation.share(&worst, Instant::now());
         self.video_out.set_bitrate(shares.video);
-        self.video_out.set_suspended(shares.suspended);
+        if self.video_out.set_suspended(shares.suspended) && shares.suspended {
+            // They would stand in the way of the sound, and nobody waits for them any more.
+            self.legs.values().for_each(|leg| leg.peer().drop_waiting_pictures());
+        }
         self.audio.set_uplink(AudioUplink {
             bitrate: shares.audio,
             loss: shares.loss as f32,

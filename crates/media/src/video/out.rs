@@ -169,11 +169,13 @@ impl VideoOut {
 
     /// Suspended, nothing is sent until the network carries more than sound; goes on with a keyframe. Leaves
     /// [`Self::set_on`] as it is.
-    pub fn set_suspended(&self, suspended: bool) {
-        if self.shared.suspended.swap(suspended, Ordering::Relaxed) && !suspended {
+    pub fn set_suspended(&self, suspended: bool) -> bool {
+        let before = self.shared.suspended.swap(suspended, Ordering::Relaxed);
+        if before && !suspended {
             self.request_keyframe();
         }
         lock(&self.shared.stats).0.suspended = suspended;
+        before != suspended
     }
 
     /// Off: nothing is encoded, and once this returns the sink is not called. On: starts with a keyframe.

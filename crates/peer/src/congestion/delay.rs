@@ -23,7 +23,9 @@ const PIECES: usize = 10;
 /// A queue of this many ms is always tolerated, and this many times the jitter, up to so much.
 const TOLERATED: f64 = 18.0;
 const JITTERS: f64 = 2.5;
-const MOST_JITTER: f64 = 22.0;
+const MOST_JITTER: f64 = 40.0;
+/// Jitter is a mean over so many reports, or over all while there are fewer.
+const REPORTS: f64 = 16.0;
 /// What somebody else's queue can add to that, ms.
 const MOST_EXTRA: f64 = 250.0;
 
@@ -56,6 +58,8 @@ pub(super) struct Delay {
     /// When each piece began, and its lowest.
     pieces: VecDeque<(Duration, f64)>,
     jitter: f64,
+    /// Reports that it is the mean of.
+    reports: f64,
     /// Tolerated because it stands whatever we do.
     extra: f64,
     /// Reports in a row with too long a queue.
@@ -71,6 +75,7 @@ impl Delay {
             recent: VecDeque::new(),
             pieces: VecDeque::new(),
             jitter: 0.0,
+            reports: 0.0,
             extra: 0.0,
             overs: 0,
             last: None,
@@ -115,7 +120,8 @@ impl Delay {
         self.scratch.sort_unstable_by(f64::total_cmp);
         let standing = self.scratch[self.scratch.len() / 4];
         let spread = self.scratch[self.scratch.len() * 7 / 8] - self.scratch[self.scratch.len() / 8];
-        self.jitter += (spread / 2.0 - self.jitter) / 16.0;
+        self.reports = (self.reports + 1.0).min(REPORTS);
+        self.jitter += (spread / 2.0 - self.jitter) / self.reports;
         let floor = self.floor(standing, now);
         if self.recent.len() < ENOUGH && standing - floor < SURELY {
             // One packet's luck is no queue.

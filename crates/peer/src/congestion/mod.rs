@@ -2,7 +2,7 @@
 //!
 //! Pure: time is an argument. [`feedback`] remembers what left and reads the transport-wide reports,
 //! [`acked`] measures what arrives, [`delay`] sees queues grow, [`loss`] tells congestion from a lossy link,
-//! [`estimator`] makes one rate of them. Rates are in bits a second of whole IP packets.
+//! [`word`] what it means that none comes, [`estimator`] makes one rate of them. Rates are in bits a second of whole IP packets.
 
 mod acked;
 mod delay;
@@ -11,6 +11,8 @@ mod feedback;
 mod loss;
 #[cfg(test)]
 mod tests;
+mod word;
 
 pub(crate) use estimator::Estimator;
 pub(crate) use feedback::{Departure, Outcome, SentHistory};
+pub(crate) use word::Word;
