@@ -62,6 +62,8 @@ pub(super) struct Delay {
     reports: f64,
     /// Tolerated because it stands whatever we do.
     extra: f64,
+    /// The floor does not follow what stands now.
+    held: bool,
     /// Reports in a row with too long a queue.
     overs: u32,
     last: Option<Duration>,
@@ -77,6 +79,7 @@ impl Delay {
             jitter: 0.0,
             reports: 0.0,
             extra: 0.0,
+            held: false,
             overs: 0,
             last: None,
             scratch: Vec::new(),
@@ -104,6 +107,11 @@ impl Delay {
     pub(super) fn rebase(&mut self) {
         self.pieces.clear();
         self.overs = 0;
+    }
+
+    /// Whether what stands now is known to be somebody else's queue, and the path's own delay that of before.
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// How much is tolerated because somebody else's queue stands, ms.
@@ -134,7 +142,9 @@ impl Delay {
 
     fn floor(&mut self, standing: f64, now: Duration) -> f64 {
         match self.pieces.back_mut() {
-            Some((begun, lowest)) if now.saturating_sub(*begun) < PIECE => *lowest = lowest.min(standing),
+            Some((begun, lowest)) if self.held || now.saturating_sub(*begun) < PIECE => {
+                *lowest = lowest.min(standing)
+            }
             _ => self.pieces.push_back((now, standing)),
         }
         // overflow: what was long ago says nothing of the path now.

@@ -1,6 +1,7 @@
 //! The rate at which to send: up while the path takes it, down when a queue stands or packets are pushed out.
 
 use super::acked::Acked;
+use super::contest::Contest;
 use super::delay::{Delay, Queue};
 use super::feedback::Outcome;
 use super::loss::{Loss, Verdict};
@@ -47,12 +48,18 @@ const RAREST: Duration = Duration::from_millis(300);
 const SILENT: f64 = 2.4;
 const LATE: f64 = 1.3;
 const HARDLY_LOST: f64 = 0.02;
+/// With so much tolerated, ms, a queue may be somebody else's.
+const BEGUN: f64 = 15.0;
 /// First signs are heeded for so long; then a path that is merely longer has shown itself, and for so long there are
 /// none.
 const HEEDED: Duration = Duration::from_millis(300);
 const UNHEEDED: Duration = Duration::from_secs(2);
 /// So many times what is tolerated for somebody else's queue.
 const BESIDE_OTHERS: f64 = 6.0;
+/// And in a contest so much is, ms.
+const CONTEST: f64 = 200.0;
+/// What a report says is of no longer time than this.
+const MOST_SINCE: Duration = Duration::from_millis(300);
 /// With less than this tolerated for others, ms, a queue is ours.
 const ALONE: f64 = 30.0;
 /// A train of fewer packets, or a shorter one, says nothing of the link's rate.
@@ -74,6 +81,7 @@ pub(crate) struct Estimator {
     acked: Acked,
     delay: Delay,
     loss: Loss,
+    contest: Contest,
     target: f64,
     most: f64,
     capacity: Option<Capacity>,
@@ -100,6 +108,8 @@ pub(crate) struct Estimator {
     word: Word,
     late: Option<Instant>,
     round_trip: Option<Duration>,
+    /// The last one.
+    latest: Duration,
 }
 
 impl Estimator {
@@ -109,6 +119,7 @@ impl Estimator {
             acked: Acked::default(),
             delay: Delay::new(),
             loss: Loss::default(),
+            contest: Contest::default(),
             target: START,
             most,
             capacity: None,
@@ -126,6 +137,7 @@ impl Estimator {
             word: Word::Comes,
             late: None,
             round_trip: None,
+            latest: Duration::ZERO,
         }
     }
 
@@ -145,6 +157,9 @@ impl Estimator {
         }
         if self.drains_now {
             return self.target * (1.0 - self.queue.ms / DRAIN).clamp(LEAST_PACE, 1.0);
+        }
+        if self.contest.is_on() {
+            return self.target * 1.3;
         }
         let full_lately = self.capacity.is_some();
         let factor = if full_lately || !self.queue.is_low() { 1.3 } else { 2.0 };
@@ -186,8 +201,12 @@ impl Estimator {
     /// So long after it left nothing may tell of a packet before that is a sign of a queue that has just grown,
     /// or of a path that is gone: more beside somebody else's.
     fn silent_at(&self, left: Instant) -> Instant {
-        let others = Duration::from_secs_f64(BESIDE_OTHERS * self.delay.others() / 1000.0);
-        left + self.reports(SILENT) + others
+        let others = self.delay.others().max(if self.contest.is_on() { CONTEST } else { 0.0 });
+        let others = Duration::from_secs_f64(BESIDE_OTHERS * others / 1000.0);
+        // Reports come through somebody else's queue on their way back, too.
+        let beside = self.contest.is_on() || self.delay.others() > BEGUN;
+        let latest = if beside { self.interval.mul_f64(SILENT) + self.latest } else { Duration::ZERO };
+        left + self.reports(SILENT).max(latest) + others
     }
 
     /// As that, for the first sign. Where packets are lost, so are reports; beside somebody else's queue they are
@@ -198,7 +217,8 @@ impl Estimator {
             let since = due.saturating_duration_since(late);
             since < HEEDED || since > UNHEEDED
         });
-        (heeded && self.loss.share() < HARDLY_LOST && self.delay.others() < ALONE).then_some(due)
+        (heeded && !self.contest.is_on() && self.loss.share() < HARDLY_LOST && self.delay.others() < ALONE)
+            .then_some(due)
     }
 
     /// How long so many reports take to come.
@@ -221,6 +241,7 @@ impl Estimator {
         self.time(newest, now);
         for outcome in outcomes {
             self.delay.on(outcome);
+            self.contest.on(outcome);
             if !away {
                 self.loss.on(outcome);
             }
@@ -263,6 +284,7 @@ impl Estimator {
     fn time(&mut self, newest: &Outcome, now: Instant) {
         self.newest = Some(newest.left.at);
         let trip = now.saturating_duration_since(newest.left.at);
+        self.latest = trip;
         self.round_trip = Some(match self.round_trip {
             // Down at once, up slowly: what is longer is the other side's waiting, or a queue.
             Some(known) if trip > known => known + (trip - known) / 32,
@@ -271,8 +293,13 @@ impl Estimator {
     }
 
     fn step(&mut self, outcomes: &[Outcome], since: Duration, now: Instant) {
+        let since = since.min(MOST_SINCE);
         let trip = self.round_trip.unwrap_or_default();
         let verdict = self.loss.judge(self.target, trip, now);
+        if self.contest.is_on() {
+            self.contend(since, now);
+            return;
+        }
         let arriving = self.acked.rate();
         match (verdict, arriving) {
             (Verdict::Restore(rate), _) if !self.queue.over => self.target = self.target.max(rate),
@@ -288,14 +315,42 @@ impl Estimator {
         let train = train(outcomes);
         if self.queue.over {
             self.back_off(now);
+            self.watch_queue(since, now);
         } else if self.queue.is_low() {
-            self.rise(arriving, train, since.min(Duration::from_millis(300)).as_secs_f64(), now);
+            self.contest.rest();
+            self.rise(arriving, train, since.as_secs_f64(), now);
         } else if self.cut.is_none_or(|(cut, _)| now.saturating_duration_since(cut) > BESIDE_AFTER) {
-            let seconds = since.min(Duration::from_millis(300)).as_secs_f64();
             let allowed = arriving.map_or(self.target, |arriving| (1.3 * arriving).max(self.target));
-            self.target = (self.target * (1.0 + BESIDE * seconds)).min(allowed);
+            self.target = (self.target * (1.0 + BESIDE * since.as_secs_f64())).min(allowed);
         }
         self.obey_train(train);
+    }
+
+    /// Whether the queue that made us give way goes, or is somebody else's.
+    fn watch_queue(&mut self, since: Duration, now: Instant) {
+        let Some(capacity) = self.capacity.filter(|_| self.draining) else {
+            self.contest.rest();
+            return;
+        };
+        if let Some(begin) =
+            self.contest.watch(self.queue.ms, capacity.rate, self.loss.inherent(), since, now)
+        {
+            self.delay.hold(true);
+            self.target = self.target.max(begin);
+            (self.draining, self.cut, self.capacity) = (false, None, None);
+        }
+    }
+
+    /// Beside somebody else's queue loss alone says what is too much.
+    fn contend(&mut self, since: Duration, now: Instant) {
+        match self.contest.contend(self.queue.ms, since, now) {
+            Some(factor) => {
+                let allowed =
+                    self.acked.rate().map_or(self.target, |arriving| (1.5 * arriving).max(self.target));
+                self.target = (self.target * factor).min(allowed);
+            }
+            None => self.delay.hold(false),
+        }
     }
 
     fn measured_since(&self, now: Instant, lately: Duration) -> bool {

@@ -2,9 +2,10 @@
 //!
 //! Pure: time is an argument. [`feedback`] remembers what left and reads the transport-wide reports,
 //! [`acked`] measures what arrives, [`delay`] sees queues grow, [`loss`] tells congestion from a lossy link,
-//! [`word`] what it means that none comes, [`estimator`] makes one rate of them. Rates are in bits a second of whole IP packets.
+//! [`contest`] whether a queue is somebody else's, [`word`] what it means that none comes, [`estimator`] makes one rate of them. Rates are in bits a second of whole IP packets.
 
 mod acked;
+mod contest;
 mod delay;
 mod estimator;
 mod feedback;

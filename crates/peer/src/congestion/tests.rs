@@ -36,6 +36,8 @@ struct Link {
     others: f64,
     /// Between two reports, ms.
     reports: u64,
+    /// Somebody downloads over TCP.
+    download: bool,
 }
 
 const GOOD: Link = Link {
@@ -45,6 +47,7 @@ const GOOD: Link = Link {
     loss: 0.0,
     others: 0.0,
     reports: 100,
+    download: false,
 };
 /// A packet that would wait longer is dropped.
 const QUEUE: Duration = Duration::from_millis(400);
@@ -66,6 +69,41 @@ struct Piece {
     missed: u32,
 }
 
+/// A download over TCP, as CUBIC (RFC 9438) has it; its packets are lost where the queue is full.
+struct Download {
+    window: f64,
+    threshold: f64,
+    largest: f64,
+    since: Instant,
+    /// When each packet's fate is known, whether it was lost, and when it left.
+    flying: VecDeque<(Instant, bool, Instant)>,
+}
+
+/// A full packet on the line, bits.
+const FULL: f64 = 12_400.0;
+
+impl Download {
+    fn new(now: Instant) -> Self {
+        Self { window: 10.0, threshold: 1e9, largest: 0.0, since: now, flying: VecDeque::new() }
+    }
+
+    fn hears(&mut self, now: Instant) {
+        while let Some((_, lost, left)) = self.flying.pop_front_if(|(known, ..)| *known <= now) {
+            if lost && left >= self.since {
+                self.largest = self.window;
+                self.window = (self.window * 0.7).max(2.0);
+                (self.threshold, self.since) = (self.window, now);
+            } else if !lost && self.window < self.threshold {
+                self.window += 1.0;
+            } else if !lost {
+                let t = (now - self.since).as_secs_f64() - (self.largest * 0.3 / 0.4).cbrt();
+                let target = 0.4 * t.powi(3) + self.largest;
+                self.window += ((target - self.window) / self.window).clamp(0.01, 0.5);
+            }
+        }
+    }
+}
+
 struct World {
     epoch: Instant,
     estimator: Estimator,
@@ -85,6 +123,7 @@ struct World {
     suspended: bool,
     enough: Option<Instant>,
     sound_due: Instant,
+    download: Download,
     piece: Piece,
 }
 
@@ -106,6 +145,7 @@ fn run(seed: u64, seconds: u64, most: f64, schedule: &[(f64, Link)]) -> Vec<Piec
         suspended: false,
         enough: None,
         sound_due: start,
+        download: Download::new(start),
         piece: Piece::default(),
     };
     let mut pieces = Vec::new();
@@ -113,6 +153,9 @@ fn run(seed: u64, seconds: u64, most: f64, schedule: &[(f64, Link)]) -> Vec<Piec
         let (now, at) = (start + MS * ms as u32, ms as f64 / 1000.0);
         let link = schedule.iter().rev().find(|(from, _)| *from <= at).map_or(GOOD, |(_, link)| *link);
         world.judge(now);
+        if link.download {
+            world.downloads(&link, now);
+        }
         if now >= world.sound_due {
             world.sound(&link, now);
         }
@@ -143,6 +186,23 @@ fn run(seed: u64, seconds: u64, most: f64, schedule: &[(f64, Link)]) -> Vec<Piec
 }
 
 impl World {
+    fn downloads(&mut self, link: &Link, now: Instant) {
+        self.download.hears(now);
+        while (self.download.flying.len() as f64) < self.download.window {
+            let begin = self.line_free.max(now);
+            let lost = begin - now > QUEUE;
+            if !lost {
+                self.line_free = begin + Duration::from_secs_f64(FULL / link.rate);
+            }
+            // The way back is as long, queue and all.
+            let there = self.line_free + link.delay;
+            self.download.flying.push_back((there + (there - now), lost, now));
+            if lost {
+                break;
+            }
+        }
+    }
+
     fn judge(&mut self, now: Instant) {
         let target = self.estimator.target();
         if target < 65e3 {
@@ -416,6 +476,23 @@ fn somebody_elses_queue_does_not_starve_us() {
             let rate = mean(&pieces, 20.0, 40.0, of);
             assert!(rate > 0.5e6, "{rate}\n{}", show(&pieces));
         }
+    }
+}
+
+#[test]
+fn a_download_leaves_us_our_share() {
+    for seed in 0..10 {
+        let line = Link { rate: 2e6, ..GOOD };
+        let beside = Link { download: true, ..line };
+        let pieces = twice(seed, 50, 1.7e6, &[(0.0, line), (10.0, beside), (40.0, line)]);
+        let starved = pieces.iter().filter(|p| (10.0..40.0).contains(&p.at) && p.sent < 100e3).count();
+        assert!(starved < 50, "{seed}: {starved} tenths of a second without a picture\n{}", show(&pieces));
+        let share = mean(&pieces, 20.0, 40.0, |p| p.sent);
+        assert!((0.5e6..1.5e6).contains(&share), "{seed}: {share}\n{}", show(&pieces));
+        // Alone again, the line is used and its queue short.
+        let after = mean(&pieces, 45.0, 50.0, |p| p.sent);
+        let queue = p95(&pieces, 45.0, 50.0, |p| p.queue);
+        assert!(after > 1.3e6 && queue < 200.0, "{seed}: {after} {queue} ms\n{}", show(&pieces));
     }
 }
 
