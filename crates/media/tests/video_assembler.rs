@@ -242,6 +242,23 @@ fn padding_between_pictures_is_stepped_over() {
 }
 
 #[test]
+fn padding_that_is_lost_is_waited_for_no_longer_than_until_the_next_picture_says_so() {
+    let now = Instant::now();
+    let mut assembler = Assembler::new();
+    let (mut seq, mut shown) = (0, Vec::new());
+    for n in 32_760..32_780 {
+        let sent = packets(n, n == 32_760, &mut seq);
+        // A picture that is lost leaves a gap as well, but the next one's id does not follow.
+        let lost = n == 32_775;
+        sent.into_iter().filter(|_| !lost).for_each(|packet| shown.extend(on(&mut assembler, packet, now)));
+        seq += n as u16 % 3;
+    }
+    let numbers: Vec<u32> = shown.iter().map(|(n, _)| *n).collect();
+    assert_eq!(numbers, (32_760..32_775).collect::<Vec<_>>());
+    assert!(assembler.deadline().is_some(), "the one that is lost is waited for");
+}
+
+#[test]
 fn a_stream_that_starts_anew_is_followed() {
     let now = Instant::now();
     let mut assembler = Assembler::new();

@@ -23,6 +23,7 @@ struct Part {
     begins: bool,
     /// Begins a keyframe.
     begins_key: bool,
+    picture_id: Option<u16>,
     /// Without the descriptor. Empty: padding, part of no picture.
     data: Bytes,
     arrived: Instant,
@@ -65,6 +66,8 @@ pub struct Assembler {
     /// Packets up to this number are over: given out, or given up.
     over: Option<i64>,
     bytes: usize,
+    /// The id of the last picture given out.
+    last: Option<u16>,
     /// Nothing before the next keyframe can be decoded.
     key_needed: bool,
     /// Since when the picture in front could have been whole, but is not.
@@ -104,6 +107,7 @@ impl Assembler {
             front: 0,
             over: None,
             bytes: 0,
+            last: None,
             key_needed: true,
             stuck: None,
             asked: None,
@@ -264,7 +268,7 @@ impl Assembler {
         if self.key_needed {
             return self.jump(now, into);
         }
-        self.skip_padding();
+        self.skip_padding(now);
         if self.window.front().is_some_and(|part| part.as_ref().is_some_and(|part| !part.begins)) {
             // The tail of a picture whose head was never sent: it cannot become whole.
             self.broken(now);
@@ -277,11 +281,20 @@ impl Assembler {
         }
     }
 
-    fn skip_padding(&mut self) {
-        let padding = |part: &&Option<Part>| part.as_ref().is_some_and(|part| part.data.is_empty());
-        let count = self.window.iter().take_while(padding).count();
+    /// Padding is part of no picture, whether it came or was lost: a sender that probes the path without RTX (as
+    /// Chromium does) puts it between two pictures, and never sends it again. Where the next picture's id follows the
+    /// last one's, nothing else is missing between them.
+    fn skip_padding(&mut self, now: Instant) {
+        let carries = |part: &Option<Part>| part.as_ref().is_some_and(|part| !part.data.is_empty());
+        let next = self.window.iter().position(carries).unwrap_or(self.window.len());
+        let lost = self.window.iter().take(next).position(Option::is_none);
+        let follows = self.window.get(next).and_then(Option::as_ref).is_some_and(|part| {
+            part.begins && self.last.zip(part.picture_id).is_some_and(|(last, id)| follows(last, id))
+        });
+        let count = if follows { next } else { lost.unwrap_or(next) };
         if count > 0 {
             self.remove(count);
+            self.notice(now);
         }
     }
 
@@ -323,6 +336,7 @@ impl Assembler {
             // Those whose packets came before the first sender report know it from the later ones.
             sender_us: parts().filter_map(|part| part.sender_us).next(),
         };
+        self.last = parts().find_map(|part| part.picture_id);
         self.remove(length);
         (self.stuck, self.asked, self.key_growing) = (None, None, None);
         self.notice(now);
@@ -381,6 +395,11 @@ fn begins_key(part: Option<&Part>) -> bool {
     part.is_some_and(|part| part.begins_key)
 }
 
+/// Whether a picture's id is the one after, in 15 bits or in 7.
+fn follows(last: u16, id: u16) -> bool {
+    id == (last + 1) & 0x7fff || (last == 0x7f && id == 0)
+}
+
 fn part(packet: RtpPacket) -> Result<Part, payload::CutShort> {
     let RtpPacket { timestamp, marker, mut payload, arrived, sender_us, .. } = packet;
     if payload.is_empty() {
@@ -389,6 +408,7 @@ fn part(packet: RtpPacket) -> Result<Part, payload::CutShort> {
             marker: false,
             begins: false,
             begins_key: false,
+            picture_id: None,
             data: payload,
             arrived,
             sender_us,
@@ -397,5 +417,6 @@ fn part(packet: RtpPacket) -> Result<Part, payload::CutShort> {
     let descriptor = payload::read(&payload)?;
     let data = payload.split_off(descriptor.length);
     let begins = descriptor.begins_picture() && !data.is_empty();
-    Ok(Part { timestamp, marker, begins, begins_key: begins && is_key(&data), data, arrived, sender_us })
+    let (begins_key, picture_id) = (begins && is_key(&data), descriptor.picture_id);
+    Ok(Part { timestamp, marker, begins, begins_key, picture_id, data, arrived, sender_us })
 }
