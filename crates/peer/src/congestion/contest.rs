@@ -28,8 +28,24 @@ const PIECE: Duration = Duration::from_millis(400);
 /// A queue this short, ms, for so long is gone.
 const GONE: f64 = 40.0;
 const FOR: Duration = Duration::from_millis(400);
-/// What still stands then is the path's own way.
+/// What still stands then is the path's own way. So is, sooner, what stays below this many times its shortest and so
+/// much more (ms) for so long: others' queues come and go. A longer one may be steady because it is full.
 const AT_MOST: Duration = Duration::from_secs(40);
+const STEADY: f64 = 1.25;
+const STEADY_MS: f64 = 15.0;
+const STEADY_FOR: Duration = Duration::from_secs(4);
+pub(super) const NOT_FULL: f64 = 160.0;
+
+/// What a contest says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Says {
+    /// By what the rate changes.
+    Change(f64),
+    /// The queue is gone, or nobody's.
+    Gone,
+    /// No queue it was: the path has become longer.
+    Longer,
+}
 
 /// A queue that is watched since it made us give way.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +64,8 @@ struct Held {
     /// What the link loses by itself.
     own: f64,
     low: Option<Instant>,
+    /// Since when the queue is steady, and the shortest and the longest that it was since, ms.
+    steady: (Instant, f64, f64),
     shrunk: Instant,
     lost: u32,
     total: u32,
@@ -104,7 +122,8 @@ impl Contest {
         }
         let begin = FAIR * watched.carried;
         self.watched = None;
-        let held = Held { since: now, own, low: None, shrunk: now, lost: 0, total: 0, judged: now };
+        let steady = (now, queue, queue);
+        let held = Held { since: now, own, low: None, steady, shrunk: now, lost: 0, total: 0, judged: now };
         self.held = Some(held);
         Some(begin)
     }
@@ -114,14 +133,18 @@ impl Contest {
         self.watched = None;
     }
 
-    /// By what the rate changes, after a report that came `since` after the one before; `None`: it is over.
-    pub(super) fn contend(&mut self, queue: f64, since: Duration, now: Instant) -> Option<f64> {
-        let held = self.held.as_mut()?;
+    /// What to do after a report that came `since` after the one before.
+    pub(super) fn contend(&mut self, queue: f64, since: Duration, now: Instant) -> Says {
+        let Some(held) = self.held.as_mut() else { return Says::Gone };
         held.low = if queue < GONE { held.low.or(Some(now)) } else { None };
         let gone = held.low.is_some_and(|low| now.saturating_duration_since(low) > FOR);
         if gone || now.saturating_duration_since(held.since) > AT_MOST {
             self.held = None;
-            return None;
+            return Says::Gone;
+        }
+        if held.is_steady(queue, now) {
+            self.held = None;
+            return Says::Longer;
         }
         let mut factor = 1.0 + GROWS * since.as_secs_f64();
         if now.saturating_duration_since(held.judged) >= PIECE && held.total > 0 {
@@ -132,6 +155,16 @@ impl Contest {
                 factor = SHRINKS;
             }
         }
-        Some(factor)
+        Says::Change(factor)
+    }
+}
+
+impl Held {
+    fn is_steady(&mut self, queue: f64, now: Instant) -> bool {
+        let (since, shortest, longest) = self.steady;
+        let (shortest, longest) = (shortest.min(queue), longest.max(queue));
+        let steady = longest < STEADY * shortest + STEADY_MS;
+        self.steady = if steady { (since, shortest, longest) } else { (now, queue, queue) };
+        steady && longest < NOT_FULL && now.saturating_duration_since(since) > STEADY_FOR
     }
 }

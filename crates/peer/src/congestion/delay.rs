@@ -9,8 +9,12 @@ use super::feedback::Outcome;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A quantile is taken over so long.
+/// A quantile is taken over so long, and longer where it spreads by more than so many ms: so many times the rest, ms,
+/// up to so much.
 const SHORT: Duration = Duration::from_millis(100);
+const STEADY: f64 = 12.0;
+const LONGER: f64 = 10.0;
+const MOST_LONGER: f64 = 300.0;
 /// Packets of it at most.
 const MOST: usize = 256;
 /// Packets of it at least.
@@ -22,7 +26,7 @@ const PIECE: Duration = Duration::from_secs(2);
 const PIECES: usize = 10;
 /// A queue of this many ms is always tolerated, and this many times the jitter, up to so much.
 const TOLERATED: f64 = 18.0;
-const JITTERS: f64 = 2.5;
+const JITTERS: f64 = 3.5;
 const MOST_JITTER: f64 = 40.0;
 /// Jitter is a mean over so many reports, or over all while there are fewer.
 const REPORTS: f64 = 16.0;
@@ -122,14 +126,15 @@ impl Delay {
     /// To be called once all of a report was taken in.
     pub(super) fn queue(&mut self) -> Queue {
         let Some(now) = self.recent.iter().map(|(at, _)| *at).max() else { return Queue::default() };
-        self.recent.retain(|(at, _)| now.saturating_sub(*at) <= SHORT);
-        self.scratch.clear();
-        self.scratch.extend(self.recent.iter().map(|(_, took)| *took));
-        self.scratch.sort_unstable_by(f64::total_cmp);
-        let standing = self.scratch[self.scratch.len() / 4];
-        let spread = self.scratch[self.scratch.len() * 7 / 8] - self.scratch[self.scratch.len() / 8];
+        self.sort(now, SHORT);
+        let spread = self.quantile(7, 8) - self.quantile(1, 8);
         self.reports = (self.reports + 1.0).min(REPORTS);
         self.jitter += (spread / 2.0 - self.jitter) / self.reports;
+        let longer = (LONGER * (self.jitter - STEADY)).clamp(0.0, MOST_LONGER);
+        let window = SHORT + Duration::from_secs_f64(longer / 1e3);
+        self.recent.retain(|(at, _)| now.saturating_sub(*at) <= window);
+        self.sort(now, window);
+        let standing = self.quantile(1, 4);
         let floor = self.floor(standing, now);
         if self.recent.len() < ENOUGH && standing - floor < SURELY {
             // One packet's luck is no queue.
@@ -138,6 +143,18 @@ impl Delay {
         let passed = self.last.map_or(0.0, |last| now.saturating_sub(last).as_secs_f64()).min(0.5);
         self.last = Some(now);
         self.judge(standing - floor, passed)
+    }
+
+    /// Puts in order what the packets took that came lately.
+    fn sort(&mut self, now: Duration, lately: Duration) {
+        self.scratch.clear();
+        let recent = self.recent.iter().filter(|(at, _)| now.saturating_sub(*at) <= lately);
+        self.scratch.extend(recent.map(|(_, took)| *took));
+        self.scratch.sort_unstable_by(f64::total_cmp);
+    }
+
+    fn quantile(&self, part: usize, of: usize) -> f64 {
+        self.scratch[self.scratch.len() * part / of]
     }
 
     fn floor(&mut self, standing: f64, now: Duration) -> f64 {

@@ -1,7 +1,7 @@
 //! The rate at which to send: up while the path takes it, down when a queue stands or packets are pushed out.
 
 use super::acked::Acked;
-use super::contest::Contest;
+use super::contest::{Contest, NOT_FULL, Says};
 use super::delay::{Delay, Queue};
 use super::feedback::Outcome;
 use super::loss::{Loss, Verdict};
@@ -34,8 +34,6 @@ const REFINED: f64 = 0.5;
 const LATELY: Duration = Duration::from_secs(3);
 /// Of a full link's rate so much is used.
 const KEEP: f64 = 0.88;
-/// A longer one may stand because the link has no room for more of it, ms.
-const NOT_FULL: f64 = 160.0;
 /// So long after a cut, beside a queue that is tolerated but does not go, the rate grows by this share a second:
 /// somebody else's queue is no reason to starve.
 const BESIDE_AFTER: Duration = Duration::from_secs(2);
@@ -344,12 +342,16 @@ impl Estimator {
     /// Beside somebody else's queue loss alone says what is too much.
     fn contend(&mut self, since: Duration, now: Instant) {
         match self.contest.contend(self.queue.ms, since, now) {
-            Some(factor) => {
+            Says::Change(factor) => {
                 let allowed =
                     self.acked.rate().map_or(self.target, |arriving| (1.5 * arriving).max(self.target));
                 self.target = (self.target * factor).min(allowed);
             }
-            None => self.delay.hold(false),
+            Says::Gone => self.delay.hold(false),
+            Says::Longer => {
+                self.delay.hold(false);
+                self.delay.rebase();
+            }
         }
     }
 

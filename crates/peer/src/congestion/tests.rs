@@ -282,7 +282,8 @@ impl World {
         if self.chance.next() < link.loss {
             return;
         }
-        self.reports.push_back((now + link.delay + back, outcomes));
+        let late = link.jitter.mul_f64(if link.jitter.is_zero() { 0.0 } else { self.chance.next() });
+        self.reports.push_back((now + link.delay + late + back, outcomes));
     }
 
     fn close(&mut self, at: f64) -> Piece {
@@ -503,5 +504,22 @@ fn a_path_that_becomes_longer_is_not_taken_for_a_full_one() {
         let pieces = twice(seed, 40, 1.7e6, &[(0.0, GOOD), (8.0, longer)]);
         let rate = mean(&pieces, 14.0, 40.0, |p| p.target);
         assert!(rate > 1.5e6, "{rate}\n{}", show(&pieces));
+    }
+}
+
+/// Where packets take 150 to 350 ms, one that was lucky is no sign of a queue behind the others.
+#[test]
+fn much_jitter_does_not_keep_a_line_from_being_used() {
+    let jittery = |rate| Link { rate, delay: 150 * MS, jitter: 200 * MS, ..GOOD };
+    for seed in 0..10 {
+        for rate in [300e3, 2e6] {
+            let pieces = twice(seed, 60, 1.7e6, &[(0.0, jittery(rate))]);
+            let used = mean(&pieces, 15.0, 60.0, |p| p.sent) / rate;
+            assert!((0.6..1.05).contains(&used), "{seed}: {used}\n{}", show(&pieces));
+        }
+        // Nor from being used again after it was thin.
+        let pieces = twice(seed, 50, 1.7e6, &[(0.0, jittery(50e3)), (10.0, jittery(300e3))]);
+        let back = pieces.iter().any(|p| p.at > 10.0 && p.target > 0.7 * 300e3);
+        assert!(back, "{seed}\n{}", show(&pieces));
     }
 }
