@@ -2,7 +2,8 @@
 //!
 //! A queue of ours goes when we send less than the link carries, and how soon can be told. One that stands though it
 //! should be gone twice over is somebody else's: a download fills whatever there is. Who gave way to it for ever would
-//! starve, so from then on loss alone says what is too much, until the queue is gone.
+//! starve, so from then on loss alone says what is too much, until the queue is gone or was none: others' queues come
+//! and go, and what stays as it is is a path that has become longer.
 
 use super::acked::Acked;
 use super::feedback::Outcome;
@@ -28,12 +29,13 @@ const PIECE: Duration = Duration::from_millis(400);
 /// A queue this short, ms, for so long is gone.
 const GONE: f64 = 40.0;
 const FOR: Duration = Duration::from_millis(400);
-/// What still stands then is the path's own way. So is, sooner, what stays below this many times its shortest and so
-/// much more (ms) for so long: others' queues come and go. A longer one may be steady because it is full.
+/// What still stands then is the path's own way.
 const AT_MOST: Duration = Duration::from_secs(40);
+/// So is, sooner, what stays below this many times its shortest and so much more (ms) for so long.
 const STEADY: f64 = 1.25;
 const STEADY_MS: f64 = 15.0;
 const STEADY_FOR: Duration = Duration::from_secs(4);
+/// A longer one may stand because the link has no room for more of it, ms.
 pub(super) const NOT_FULL: f64 = 160.0;
 
 /// What a contest says.
@@ -142,7 +144,7 @@ impl Contest {
             self.held = None;
             return Says::Gone;
         }
-        if held.is_steady(queue, now) {
+        if held.stays(queue, now) {
             self.held = None;
             return Says::Longer;
         }
@@ -160,7 +162,8 @@ impl Contest {
 }
 
 impl Held {
-    fn is_steady(&mut self, queue: f64, now: Instant) -> bool {
+    /// Takes in how long the queue is, ms, and says whether it stays as it is for too long to be somebody's.
+    fn stays(&mut self, queue: f64, now: Instant) -> bool {
         let (since, shortest, longest) = self.steady;
         let (shortest, longest) = (shortest.min(queue), longest.max(queue));
         let steady = longest < STEADY * shortest + STEADY_MS;

@@ -1,7 +1,8 @@
 //! Whether a queue stands in the path, from how long packets take. Pure.
 //!
 //! What one packet takes is the path's own delay, jitter and queues together. A low quantile over a tenth of a
-//! second leaves out most jitter and every queue that drains by itself; the lowest of these in the last
+//! second (longer where packets jitter: of few, one is lucky, and its luck would make a queue of the others)
+//! leaves out most jitter and every queue that drains by itself; the lowest of these in the last
 //! twenty seconds is the path without a queue, whatever the clocks. What stands above that is a queue; how
 //! much of it is tolerated follows the jitter.
 
@@ -57,7 +58,7 @@ impl Queue {
 #[derive(Debug)]
 pub(super) struct Delay {
     epoch: Option<Instant>,
-    /// When packets of the last tenth of a second came, and what each took, ms (plus the clocks' difference).
+    /// When packets of the time that the quantile is taken over came, and what each took, ms (plus the clocks' difference).
     recent: VecDeque<(Duration, f64)>,
     /// When each piece began, and its lowest.
     pieces: VecDeque<(Duration, f64)>,
