@@ -13,7 +13,7 @@ use serde_json::json;
 use server::acme::{Challenge, Settings};
 use server::tls::{self, Source};
 use server::{Config, Running, Server};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -43,10 +43,17 @@ impl Drop for Pebble {
     }
 }
 
-/// Ports that were free a moment ago, all at once, so that they differ.
+/// Ports that are free for TCP and UDP, below those that the system gives to whoever asks for any: a port of those
+/// could be another test's by the time that pebble, or its name server, wants it. Tests are processes of their own
+/// and begin to look at places of their own.
 fn ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    let free = |port: &u16| {
+        TcpListener::bind(("127.0.0.1", *port)).is_ok() && UdpSocket::bind(("127.0.0.1", *port)).is_ok()
+    };
+    let (first, count) = (12_000, 20_000);
+    let from = std::process::id() * 16 % count;
+    let mut found = (0..count).map(|n| (first + (from + n) % count) as u16).filter(free);
+    std::array::from_fn(|_| found.next().unwrap())
 }
 
 impl Pebble {
