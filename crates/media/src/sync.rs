@@ -20,9 +20,12 @@ const LATE: i64 = 35_000;
 const EARLY: i64 = 15_000;
 /// Pictures may be so much ahead of their sound, microseconds: nobody notices that, and to wait costs delay.
 const AHEAD: i64 = 30_000;
-/// Sound's wait changes by this much each [`STEP_EVERY`]: 50 ms a second, slower than anyone hears.
-const STEP: i64 = 5_000;
+/// Sound's wait changes by this much each [`STEP_EVERY`]: 30 ms a second, slower than anyone hears.
+const STEP: i64 = 3_000;
 const STEP_EVERY: Duration = Duration::from_millis(100);
+/// And only once pictures have been late, or early, for so many of these, 3 s: a queue that comes and goes is not worth
+/// stretching the voice twice.
+const HELD: u32 = 30;
 
 /// How long one track takes from capture to now, smoothed.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,9 @@ struct State {
     /// Microseconds that sound waits for pictures.
     extra: i64,
     stepped: Option<Instant>,
+    /// Steps for which pictures have been late, and early or not there.
+    late: u32,
+    early: u32,
 }
 
 impl State {
@@ -96,11 +102,16 @@ impl State {
         let due = self.stepped.is_none_or(|then| now.saturating_duration_since(then) >= STEP_EVERY);
         if due {
             self.stepped = Some(now);
-            let step = match self.skew(now) {
-                Some(LATE..) => STEP,
-                Some(EARLY..LATE) => 0,
+            (self.late, self.early) = match self.skew(now) {
+                Some(LATE..) => (self.late.saturating_add(1), 0),
+                Some(EARLY..LATE) => (0, 0),
                 // In step, or no pictures: sound need not wait.
-                Some(_) | None => -STEP,
+                Some(_) | None => (0, self.early.saturating_add(1)),
+            };
+            let step = match (self.late, self.early) {
+                (HELD.., _) => STEP,
+                (_, HELD..) => -STEP,
+                _ => 0,
             };
             self.extra = (self.extra + step).clamp(0, MOST_EXTRA.as_micros() as i64);
         }
@@ -209,17 +220,30 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_comes_and_goes_does_not_stretch_the_voice() {
+        let (lips, start) = (Lips::default(), Instant::now());
+        let at = |ms: i64| start + Duration::from_millis(ms as u64);
+        for ms in (500..30_000).step_by(10) {
+            // 300 ms of it for 2.5 of 5 s.
+            let late = if ms % 5000 < 2500 { 300_000 } else { 0 };
+            assert_eq!(lips.extra(at(ms)), Duration::ZERO, "{ms} ms");
+            lips.sound_played(ms * 1000 - 50_000, at(ms));
+            lips.picture_shown(ms * 1000 - 60_000 - late, at(ms));
+        }
+    }
+
+    #[test]
     fn when_the_camera_goes_off_sound_no_longer_waits() {
         let (lips, start) = (Lips::default(), Instant::now());
         let at = |ms: i64| start + Duration::from_millis(ms as u64);
         let mut extra = Duration::ZERO;
-        for ms in (500..10_000).step_by(10) {
+        for ms in (500..12_000).step_by(10) {
             extra = lips.extra(at(ms));
             lips.sound_played(ms * 1000 - 50_000 - extra.as_micros() as i64, at(ms));
             lips.picture_shown(ms * 1000 - 260_000, at(ms));
         }
         assert!((170..=210).contains(&extra.as_millis()), "{extra:?}");
-        for ms in (10_000..16_000).step_by(10) {
+        for ms in (12_000..22_500).step_by(10) {
             extra = lips.extra(at(ms));
             lips.sound_played(ms * 1000 - 50_000 - extra.as_micros() as i64, at(ms));
         }

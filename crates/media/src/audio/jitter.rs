@@ -59,6 +59,8 @@ pub(crate) enum Stretch {
     None,
     /// Too much is waiting: play faster.
     Faster,
+    /// As well, where nobody speaks.
+    FasterWhereQuiet,
     /// Packets come at the last moment: play slower.
     Slower,
 }
@@ -401,7 +403,9 @@ impl Jitter {
         if missing > GAP {
             return self.decode(now, false);
         }
-        if self.slack.advice() == Stretch::Faster && missing > i64::from(BLOCK) {
+        if matches!(self.slack.advice(), Stretch::Faster | Stretch::FasterWhereQuiet)
+            && missing > i64::from(BLOCK)
+        {
             // Too much waits: a pause is the best place to leave some out.
             self.guessed += BLOCK;
             self.slack.shift(-(BLOCK as i32));
@@ -457,7 +461,7 @@ impl Jitter {
             // Nobody hears whether a pause is longer by half a packet.
             let samples = match stretch {
                 Stretch::None => duration,
-                Stretch::Faster => duration - duration / 2,
+                Stretch::Faster | Stretch::FasterWhereQuiet => duration - duration / 2,
                 Stretch::Slower => duration + duration / 2,
             };
             self.slack.shift(samples as i32 - duration as i32);

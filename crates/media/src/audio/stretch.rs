@@ -3,14 +3,17 @@
 
 use super::piece::Piece;
 
-/// How alike the two pieces to be joined must be, from 0 to 1.
-const ALIKE: f32 = 0.6;
+/// How alike the two pieces to be joined must be, from 0 to 1: below that one hears it.
+const ALIKE: f32 = 0.85;
+/// In a pause, where nobody does, they may be as they are.
+const ANYHOW: f32 = -1.0;
 /// Mean square below which anything may be joined: nobody hears it.
 const QUIET: f32 = 1e-6;
 
-/// Shortens `piece` by one period; how many samples were left out, 0 when no good join was found.
-pub(crate) fn shorten(piece: &mut Piece) -> usize {
-    let Some(lag) = best_lag(&piece.mid) else { return 0 };
+/// Shortens `piece` by one period; how many samples were left out, 0 when no good join was found. A `quiet` one is
+/// shortened in any case.
+pub(crate) fn shorten(piece: &mut Piece, quiet: bool) -> usize {
+    let Some(lag) = best_lag(&piece.mid, if quiet { ANYHOW } else { ALIKE }) else { return 0 };
     for pcm in piece.both() {
         let fade = pcm.len() / 4;
         for n in 0..fade {
@@ -24,7 +27,7 @@ pub(crate) fn shorten(piece: &mut Piece) -> usize {
 
 /// Lengthens `piece` by one period; how many samples were added, 0 when no good join was found.
 pub(crate) fn lengthen(piece: &mut Piece) -> usize {
-    let Some(lag) = best_lag(&piece.mid) else { return 0 };
+    let Some(lag) = best_lag(&piece.mid, ALIKE) else { return 0 };
     for pcm in piece.both() {
         let fade = pcm.len() / 4;
         let head: Vec<f32> = pcm[..lag + fade].to_vec();
@@ -37,8 +40,9 @@ pub(crate) fn lengthen(piece: &mut Piece) -> usize {
     lag
 }
 
-/// The distance (up to half of `pcm`, from 2.5 ms) at which the beginning of `pcm` is most like itself.
-fn best_lag(pcm: &[f32]) -> Option<usize> {
+/// The distance (up to half of `pcm`, from 2.5 ms) at which the beginning of `pcm` is most like itself, if it is more
+/// than so much alike.
+fn best_lag(pcm: &[f32], alike: f32) -> Option<usize> {
     let (size, shortest, longest) = (pcm.len() / 4, 120, pcm.len() / 2);
     if longest <= shortest {
         return None;
@@ -61,7 +65,7 @@ fn best_lag(pcm: &[f32]) -> Option<usize> {
     let rough = (shortest..=longest).step_by(3).map(|lag| (lag, likeness(lag))).max_by(better)?;
     let near = rough.0.saturating_sub(2).max(shortest)..=(rough.0 + 2).min(longest);
     let best = near.map(|lag| (lag, likeness(lag))).max_by(better)?;
-    (best.1 > ALIKE).then_some(best.0)
+    (best.1 > alike).then_some(best.0)
 }
 
 #[cfg(test)]
@@ -77,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_voice_keeps_its_pitch_when_it_is_shortened_or_lengthened() {
-        for change in [shorten, lengthen] {
+        for change in [|p: &mut Piece| shorten(p, false), lengthen] {
             let (mut out, mut at, mut changed) = (Vec::new(), 0, 0);
             while at < 96_000 {
                 let mut frame = Piece::mono(tone(at, 960));
@@ -96,14 +100,15 @@ mod tests {
     }
 
     #[test]
-    fn noise_is_left_alone_and_silence_is_not() {
+    fn noise_is_left_alone_and_silence_and_pauses_are_not() {
         let mut noise = Lcg::new(1);
         let mut pcm = Piece::mono((0..960).map(|_| noise.next_f32() * 0.5).collect());
-        assert_eq!((shorten(&mut pcm), lengthen(&mut pcm)), (0, 0));
+        assert_eq!((shorten(&mut pcm, false), lengthen(&mut pcm)), (0, 0));
+        assert!((120..=480).contains(&shorten(&mut pcm, true)), "that of a pause is not");
         let mut silence = Piece::mono(vec![0.0; 960]);
-        assert!(shorten(&mut silence) > 0 && lengthen(&mut silence) > 0);
+        assert!(shorten(&mut silence, false) > 0 && lengthen(&mut silence) > 0);
         assert!(silence.mid.iter().all(|x| *x == 0.0));
-        assert_eq!(shorten(&mut Piece::default()), 0);
+        assert_eq!(shorten(&mut Piece::default(), false), 0);
         assert_eq!(lengthen(&mut Piece::mono(vec![0.5; 100])), 0);
     }
 }

@@ -17,6 +17,10 @@ const REST_FADE: f32 = 24_000.0;
 const JOIN: usize = 120;
 /// A guess no louder than this (-60 dB of full scale) was silence.
 const SILENT: f32 = 0.001;
+/// A piece this much (20 dB) below the voice is a pause in it.
+const QUIET: f32 = 0.1;
+/// The voice is as loud as its loudest piece, less a half after 14 s.
+const LOUD_FADES: f32 = 0.999;
 
 /// See the module.
 pub(crate) struct Voice {
@@ -44,6 +48,8 @@ pub(crate) struct Voice {
     /// Smoothed wait of what was played, seconds.
     delay: f32,
     stretched: (u64, u64),
+    /// How loud the voice is, root mean square.
+    loud: f32,
 }
 
 impl Voice {
@@ -65,6 +71,7 @@ impl Voice {
             silent_guesses: 0,
             delay: 0.0,
             stretched: (0, 0),
+            loud: 0.0,
         })
     }
 
@@ -292,10 +299,14 @@ impl Voice {
     }
 
     fn stretch(&mut self, how: Stretch) {
+        let level = rms(&self.frame.mid);
+        self.loud = level.max(self.loud * LOUD_FADES);
+        let quiet = level < self.loud * QUIET;
         let change = match how {
             Stretch::None => return,
-            Stretch::Faster => {
-                let out = stretch::shorten(&mut self.frame);
+            Stretch::FasterWhereQuiet if !quiet => return,
+            Stretch::Faster | Stretch::FasterWhereQuiet => {
+                let out = stretch::shorten(&mut self.frame, quiet);
                 self.stretched.1 += out as u64;
                 -(out as i32)
             }

@@ -109,6 +109,7 @@ impl Sim {
                 let change = match stretch {
                     Stretch::None => 0,
                     Stretch::Faster => -240,
+                    Stretch::FasterWhereQuiet => 0,
                     Stretch::Slower => 240,
                 };
                 self.jitter.stretched(change);

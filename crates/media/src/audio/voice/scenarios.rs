@@ -313,7 +313,7 @@ fn weather(seed: u64, copies: u64, bad: impl Fn(Link) -> Link) -> Outcome {
 }
 
 #[test]
-fn the_delay_is_up_within_two_seconds_of_a_change_and_down_again_within_ten() {
+fn the_delay_is_up_within_two_seconds_of_a_change_and_down_again_within_fifteen() {
     for seed in 1..=3 {
         let jitter = weather(seed, 0, |link| link.jitter(100));
         assert_eq!(jitter.guessed(0..20), 0.0);
@@ -324,7 +324,7 @@ fn the_delay_is_up_within_two_seconds_of_a_change_and_down_again_within_ten() {
         let bursts = weather(seed, 2, |link| link.loss(Loss::Bursts(0.3, 4.0)));
         assert!(bursts.guessed(20..40) < 25.0, "seed {seed}: {}", bursts.guessed(20..40));
         for outcome in [jitter, loss, bursts] {
-            let (before, after) = (outcome.delay(10..20) - 150.0, outcome.delay(48..60) - 150.0);
+            let (before, after) = (outcome.delay(10..20) - 150.0, outcome.delay(54..60) - 150.0);
             assert!(after < 45.0 && after < before + 20.0, "seed {seed}: {before} ms, then {after} ms");
             assert_eq!(outcome.guessed(42..60), 0.0, "seed {seed}: something is guessed on the way down");
         }
@@ -347,7 +347,7 @@ fn clocks_200_ppm_apart_neither_pile_up_nor_drop_anything() {
         let clocks = Call { seconds: 300, drift_ppm, ..CALL };
         let outcome = call(&clocks, |sent| vec![sent + 10_000]);
         let (early, late) = (outcome.delay(5..20) - 10.0, outcome.delay(250..290) - 10.0);
-        assert!(late < 35.0, "{early} ms, then {late} ms at {drift_ppm} ppm");
+        assert!(late < 40.0, "{early} ms, then {late} ms at {drift_ppm} ppm");
         assert_eq!(outcome.guessed(0..298), 0.0, "at {drift_ppm} ppm");
         // 60 ms in five minutes, and not much more than that.
         let (added, left_out) = outcome.stretched;
