@@ -8,12 +8,13 @@ use crate::keyframe::KeyframeWanted;
 use crate::nack::NackGenerator;
 use crate::net::Net;
 use crate::pacer::{PaceControl, Pacer};
+use crate::reports::Reports;
 use crate::tap::{Counts, TAP_SLOT, Tap};
 use crate::{IceServer, PeerConfig};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{NackResponderBuilder, Registry, Slot};
 use rtc::peer_connection::configuration::interceptor_registry::{
-    configure_nack, configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc,
+    configure_nack, configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc_sender_only,
 };
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYPE_VP8, MediaEngine};
 use rtc::peer_connection::transport::RTCDtlsRole;
@@ -105,7 +106,8 @@ pub(crate) fn media(wires: &Wires) -> Result<(MediaEngine, Registry)> {
     // Replacing in a slot is logged as a warning, so NACK's feedback is registered on a registry of its own.
     drop(configure_nack(Registry::new(), &mut engine));
     configure_simulcast_extension_headers(&mut engine)?;
-    let registry = configure_twcc(configure_rtcp_reports(Registry::new()), &mut engine)?
+    let registry = configure_twcc_sender_only(configure_rtcp_reports(Registry::new()), &mut engine)?
+        .with(Slot::TwccReceiver, Reports::new())
         .with(Slot::NackGenerator, NackGenerator::new(wires.pace.clone(), wires.video.ssrc))
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(KEPT_PACKETS).build())
         .with(Slot::Pacer, Pacer::new(wires.pace.clone(), wires.keyframe.clone(), wires.audio.ssrc))

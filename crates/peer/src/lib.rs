@@ -32,6 +32,7 @@ mod pacing;
 mod packetizer;
 mod receiver;
 mod red;
+mod reports;
 mod sender;
 mod source;
 pub mod stats;
