@@ -9,21 +9,43 @@ use super::acked::Acked;
 use super::feedback::Outcome;
 use std::time::{Duration, Instant};
 
-/// Ours should have gone so many times, and so long besides (ms), before it is somebody else's.
-const TWICE: f64 = 2.0;
-const AND: f64 = 300.0;
-/// One that has become shorter than this part of what it was goes.
-const GOES: f64 = 0.35;
+/// A queue that becomes shorter than this part of what it was goes, and one that becomes so much longer is another: then
+/// one counts anew.
+const GOES: f64 = 0.85;
+const GROWS_TO: f64 = 1.25;
+/// What should have gone since, of what it was then, and so much more (ms) before it is not ours.
+const OWED: f64 = 0.7;
+const AND: f64 = 80.0;
+/// What it was of late, over so many ms.
+const LATELY: f64 = 400.0;
 /// On a thinner line there is nothing to contend for, bits a second.
 const WORTH: f64 = 200_000.0;
-/// We begin with this share of what came through.
+/// One that becomes so many times as long as when we began was none: the path has become longer, and what is more
+/// is ours. A download (CUBIC) gives way by three tenths.
+const MORE: f64 = 1.5;
+/// It may become longer for so long, for we have just given way to it.
+const GROWS_FOR: Duration = Duration::from_millis(1500);
+/// So many times the jitter may be a packet's luck.
+const LUCK: f64 = 2.0;
+/// What jitter adds to that, and to what is steady.
+const JITTERS: f64 = 3.0;
+/// With more jitter than this, ms, a path that became longer by any amount is known by its being steady.
+const JITTERY: f64 = 22.0;
+/// We begin with this share of what came through, and take no more than that one.
 const FAIR: f64 = 0.5;
+const MOST: f64 = 0.75;
 /// And grow by this share a second, or shrink by that when more is lost than this beyond the link's own share; not
 /// again before so long.
 const GROWS: f64 = 0.1;
 const SHRINKS: f64 = 0.85;
 const LOST: f64 = 0.05;
+const SHRINKS_MUCH: f64 = 0.65;
+const MUCH_LOST: f64 = 0.15;
+const TOO_OFTEN: u32 = 2;
 const AGAIN: Duration = Duration::from_millis(1500);
+/// Who is left with less than this of the most it may take has lost, or contended with itself on a line that became
+/// thin.
+const LOSES: f64 = 0.25;
 /// Loss is judged over so long.
 const PIECE: Duration = Duration::from_millis(400);
 /// A queue this short, ms, for so long is gone.
@@ -41,21 +63,31 @@ pub(super) const NOT_FULL: f64 = 160.0;
 /// What a contest says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Says {
-    /// By what the rate changes.
-    Change(f64),
+    /// By what the rate changes, and the most that it may become.
+    Change { factor: f64, most: f64 },
     /// The queue is gone, or nobody's.
     Gone,
-    /// No queue it was: the path has become longer.
-    Longer,
+    /// No queue it was: the path has become longer by so many ms.
+    Longer(f64),
+}
+
+/// What a queue that made us give way turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Foreign {
+    /// Somebody else's, to be contended with from this rate on.
+    Begin(f64),
+    /// Nobody's: the path has become longer by so many ms.
+    Longer(f64),
 }
 
 /// A queue that is watched since it made us give way.
 #[derive(Clone, Copy, Debug)]
 struct Watched {
-    /// The longest that it was, ms.
-    longest: f64,
+    /// How long it was when it last became shorter, and is of late, ms.
+    mark: f64,
+    lately: f64,
     /// The most that came through, bits a second.
-    carried: f64,
+    most: f64,
     /// By how much it should have become shorter, ms.
     owed: f64,
 }
@@ -63,6 +95,10 @@ struct Watched {
 #[derive(Clone, Copy, Debug)]
 struct Held {
     since: Instant,
+    /// How long it was when it had just begun, ms.
+    first: f64,
+    /// No more than this is for us, bits a second.
+    most: f64,
     /// What the link loses by itself.
     own: f64,
     low: Option<Instant>,
@@ -72,6 +108,8 @@ struct Held {
     lost: u32,
     total: u32,
     judged: Instant,
+    /// Pieces in a row in which much was lost.
+    much: u32,
 }
 
 /// See the module.
@@ -82,12 +120,19 @@ pub(super) struct Contest {
     epoch: Option<Instant>,
     watched: Option<Watched>,
     held: Option<Held>,
+    /// The most that came through when a queue last turned out to be somebody else's, which is not over.
+    known: Option<f64>,
 }
 
 impl Contest {
     /// Whether it is on.
     pub(super) fn is_on(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// What left of late, bits a second.
+    pub(super) fn sent(&self) -> Option<f64> {
+        self.left.rate()
     }
 
     /// Takes in what became of a packet.
@@ -100,74 +145,113 @@ impl Contest {
         }
     }
 
-    /// The queue made us give way, for `since`. Says with how much to begin when it is not ours.
+    /// The queue (and its jitter, ms) made us give way, for `since`. Says what it is when it is not ours.
     /// `carried`: what came through, bits a second; `own`: the share that the link loses by itself.
     pub(super) fn watch(
         &mut self,
-        queue: f64,
+        (queue, jitter): (f64, f64),
         carried: f64,
         own: f64,
         since: Duration,
         now: Instant,
-    ) -> Option<f64> {
-        let watched = self.watched.get_or_insert(Watched { longest: queue, carried, owed: 0.0 });
-        watched.longest = watched.longest.max(queue);
-        watched.carried = watched.carried.max(carried);
-        if queue < GOES * watched.longest {
-            self.watched = None;
-            return None;
+    ) -> Option<Foreign> {
+        let passed = since.as_secs_f64() * 1e3;
+        let watched =
+            self.watched.get_or_insert(Watched { mark: queue, lately: queue, most: carried, owed: 0.0 });
+        watched.most = watched.most.max(carried);
+        watched.lately += (queue - watched.lately) * (passed / LATELY).min(1.0);
+        let level = watched.lately.min(queue + LUCK * jitter);
+        if level < GOES * watched.mark || watched.lately > GROWS_TO * watched.mark {
+            (watched.mark, watched.owed) = (level, 0.0);
         }
         let sent = self.left.rate()?;
-        watched.owed += (1.0 - sent / watched.carried).max(0.0) * since.as_secs_f64() * 1e3;
-        if watched.owed < TWICE * watched.longest + AND || watched.carried < WORTH {
+        watched.owed += (1.0 - sent / f64::midpoint(carried, watched.most)).max(0.0) * passed;
+        if watched.owed < OWED * watched.mark + AND || queue < GOES * watched.lately {
             return None;
         }
-        let begin = FAIR * watched.carried;
+        let Watched { lately, most, .. } = *watched;
+        let most = self.known.map_or(most, |known| known.max(most));
         self.watched = None;
-        let steady = (now, queue, queue);
-        let held = Held { since: now, own, low: None, steady, shrunk: now, lost: 0, total: 0, judged: now };
-        self.held = Some(held);
-        Some(begin)
+        if most < WORTH {
+            return Some(Foreign::Longer(lately));
+        }
+        let held = Held {
+            since: now,
+            first: lately,
+            most: MOST * most,
+            own,
+            low: None,
+            steady: (now, queue, queue),
+            shrunk: now,
+            lost: 0,
+            total: 0,
+            judged: now,
+            much: 0,
+        };
+        (self.held, self.known) = (Some(held), Some(most));
+        Some(Foreign::Begin(FAIR * most))
     }
 
     /// No queue makes us give way.
     pub(super) fn rest(&mut self) {
-        self.watched = None;
+        (self.watched, self.known) = (None, None);
     }
 
-    /// What to do after a report that came `since` after the one before.
-    pub(super) fn contend(&mut self, queue: f64, since: Duration, now: Instant) -> Says {
+    /// What to do after a report that came `since` after the one before. `queue`, `jitter`: ms; `rate`: ours, bits a
+    /// second.
+    pub(super) fn contend(
+        &mut self,
+        (queue, jitter): (f64, f64),
+        rate: f64,
+        since: Duration,
+        now: Instant,
+    ) -> Says {
         let Some(held) = self.held.as_mut() else { return Says::Gone };
         held.low = if queue < GONE { held.low.or(Some(now)) } else { None };
         let gone = held.low.is_some_and(|low| now.saturating_duration_since(low) > FOR);
-        if gone || now.saturating_duration_since(held.since) > AT_MOST {
+        if gone || rate < LOSES * held.most || now.saturating_duration_since(held.since) > AT_MOST {
             self.held = None;
             return Says::Gone;
         }
-        if held.stays(queue, now) {
-            self.held = None;
-            return Says::Longer;
+        if let Some(longer) = held.was_none(queue, jitter, now) {
+            (self.held, self.known) = (None, None);
+            return Says::Longer(longer);
         }
         let mut factor = 1.0 + GROWS * since.as_secs_f64();
         if now.saturating_duration_since(held.judged) >= PIECE && held.total > 0 {
             let share = f64::from(held.lost) / f64::from(held.total);
             (held.lost, held.total, held.judged) = (0, 0, now);
+            held.much = if share > held.own + MUCH_LOST { held.much + 1 } else { 0 };
+            if held.much == TOO_OFTEN {
+                // Nobody gives way to us: we contend with ourselves, on a line that became thin.
+                (self.held, self.known) = (None, None);
+                return Says::Gone;
+            }
             if share > held.own + LOST && now.saturating_duration_since(held.shrunk) > AGAIN {
                 held.shrunk = now;
-                factor = SHRINKS;
+                factor = if held.much > 0 { SHRINKS_MUCH } else { SHRINKS };
             }
         }
-        Says::Change(factor)
+        Says::Change { factor, most: held.most }
     }
 }
 
 impl Held {
-    /// Takes in how long the queue is, ms, and says whether it stays as it is for too long to be somebody's.
-    fn stays(&mut self, queue: f64, now: Instant) -> bool {
+    /// Takes in how long the queue is, and says by how much the path has become longer if it is none, ms.
+    fn was_none(&mut self, queue: f64, jitter: f64, now: Instant) -> Option<f64> {
+        if now.saturating_duration_since(self.since) < GROWS_FOR {
+            self.first = self.first.max(queue);
+        } else if queue > MORE * self.first + JITTERS * jitter {
+            return Some(self.first);
+        }
         let (since, shortest, longest) = self.steady;
         let (shortest, longest) = (shortest.min(queue), longest.max(queue));
-        let steady = longest < STEADY * shortest + STEADY_MS;
+        let jittery = jitter > JITTERY;
+        let allowed = STEADY_MS + if jittery { JITTERS * jitter } else { 0.0 };
+        let steady = longest < STEADY * shortest + allowed;
         self.steady = if steady { (since, shortest, longest) } else { (now, queue, queue) };
-        steady && longest < NOT_FULL && now.saturating_duration_since(since) > STEADY_FOR
+        let short = longest < NOT_FULL || jittery;
+        (steady && short && now.saturating_duration_since(since) > STEADY_FOR)
+            .then_some(shortest.min(self.first))
     }
 }

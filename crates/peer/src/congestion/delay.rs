@@ -16,6 +16,11 @@ const SHORT: Duration = Duration::from_millis(100);
 const STEADY: f64 = 12.0;
 const LONGER: f64 = 10.0;
 const MOST_LONGER: f64 = 300.0;
+/// What came in this time shows a queue that has just leapt up, if it is so many packets.
+const LATEST: Duration = Duration::from_millis(35);
+const LEAP: usize = 3;
+/// And it is longer than twice what is tolerated by this, ms.
+const LEAPS: f64 = 15.0;
 /// Packets of it at most.
 const MOST: usize = 256;
 /// Packets of it at least.
@@ -43,6 +48,8 @@ pub(super) struct Queue {
     pub(super) tolerated: f64,
     /// More than is tolerated, and not only for a moment.
     pub(super) over: bool,
+    /// It was not there a moment ago.
+    pub(super) leapt: bool,
     /// Spread of the delay within a tenth of a second, ms.
     pub(super) jitter: f64,
 }
@@ -72,6 +79,8 @@ pub(super) struct Delay {
     /// Reports in a row with too long a queue.
     overs: u32,
     last: Option<Duration>,
+    /// The path without a queue, and more than what is tolerated above it, as of the last report, ms.
+    known: Option<(f64, f64)>,
     scratch: Vec<f64>,
 }
 
@@ -87,6 +96,7 @@ impl Delay {
             held: false,
             overs: 0,
             last: None,
+            known: None,
             scratch: Vec::new(),
         }
     }
@@ -114,6 +124,13 @@ impl Delay {
         self.overs = 0;
     }
 
+    /// The path has become longer by so many ms.
+    pub(super) fn longer(&mut self, ms: f64) {
+        let (Some((at, _)), Some((floor, _))) = (self.pieces.back(), self.known) else { return };
+        self.pieces = VecDeque::from([(*at, floor + ms)]);
+        self.overs = 0;
+    }
+
     /// Whether what stands now is known to be somebody else's queue, and the path's own delay that of before.
     pub(super) fn hold(&mut self, held: bool) {
         self.held = held;
@@ -124,8 +141,17 @@ impl Delay {
         self.extra
     }
 
-    /// To be called once all of a report was taken in.
-    pub(super) fn queue(&mut self) -> Queue {
+    /// Whether all that came in the last moment took much longer than what came before: that cannot wait.
+    pub(super) fn leaps(&self) -> bool {
+        let (Some((now, _)), Some((floor, much))) = (self.recent.back(), self.known) else { return false };
+        let latest = self.recent.iter().rev().take_while(|(at, _)| now.saturating_sub(*at) <= LATEST);
+        let (mut count, mut least) = (0, f64::INFINITY);
+        latest.for_each(|(_, took)| (count, least) = (count + 1, took.min(least)));
+        count >= LEAP && least - floor > much
+    }
+
+    /// To be called once all of a report was taken in. `leaps`: as [`Self::leaps`] has it.
+    pub(super) fn queue(&mut self, leaps: bool) -> Queue {
         let Some(now) = self.recent.iter().map(|(at, _)| *at).max() else { return Queue::default() };
         self.sort(now, SHORT);
         let spread = self.quantile(7, 8) - self.quantile(1, 8);
@@ -134,16 +160,18 @@ impl Delay {
         let longer = (LONGER * (self.jitter - STEADY)).clamp(0.0, MOST_LONGER);
         let window = SHORT + Duration::from_secs_f64(longer / 1e3);
         self.recent.retain(|(at, _)| now.saturating_sub(*at) <= window);
-        self.sort(now, window);
+        self.sort(now, if leaps { LATEST } else { window });
         let standing = self.quantile(1, 4);
         let floor = self.floor(standing, now);
-        if self.recent.len() < ENOUGH && standing - floor < SURELY {
+        if !leaps && self.recent.len() < ENOUGH && standing - floor < SURELY {
             // One packet's luck is no queue.
-            return Queue { ms: 0.0, tolerated: TOLERATED, over: false, jitter: self.jitter };
+            return Queue { tolerated: TOLERATED, jitter: self.jitter, ..Queue::default() };
         }
         let passed = self.last.map_or(0.0, |last| now.saturating_sub(last).as_secs_f64()).min(0.5);
         self.last = Some(now);
-        self.judge(standing - floor, passed)
+        let queue = self.judge(standing - floor, passed);
+        self.known = Some((floor, 2.0 * queue.tolerated + LEAPS));
+        Queue { over: queue.over || leaps, leapt: leaps, ..queue }
     }
 
     /// Puts in order what the packets took that came lately.
@@ -184,6 +212,6 @@ impl Delay {
         }
         self.extra = self.extra.clamp(0.0, MOST_EXTRA);
         let over = self.overs >= 2 || ms > 3.0 * tolerated;
-        Queue { ms, tolerated, over, jitter: self.jitter }
+        Queue { ms, tolerated, over, leapt: false, jitter: self.jitter }
     }
 }

@@ -1,10 +1,12 @@
 //! The rate at which to send: up while the path takes it, down when a queue stands or packets are pushed out.
 
 use super::acked::Acked;
-use super::contest::{Contest, NOT_FULL, Says};
+use super::contest::{Contest, Foreign, NOT_FULL, Says};
 use super::delay::{Delay, Queue};
 use super::feedback::Outcome;
+use super::lateness::Lateness;
 use super::loss::{Loss, Verdict};
+use super::train::{Train, longest_train};
 use super::word::Word;
 use std::time::{Duration, Instant};
 
@@ -32,22 +34,44 @@ const OF_PACE: f64 = 0.85;
 const REFINED: f64 = 0.5;
 /// A rate measured so lately is not doubted for what a loss says.
 const LATELY: Duration = Duration::from_secs(3);
+/// While one queue is waited for, no less than this of what was first measured at it.
+const OF_FIRST: f64 = 0.4;
+/// Then no less than this of the target is left.
+const UNASKED: f64 = 0.7;
+/// A link through which less than this of what is sent comes is full.
+const HELD_UP: f64 = 0.8;
+/// Enough for a small picture beside the sound.
+const STILL_A_PICTURE: f64 = 100_000.0;
+/// Of what arrives so much is sent while it is tried whether the loss goes.
+const TRIAL: f64 = 0.85;
 /// Of a full link's rate so much is used.
 const KEEP: f64 = 0.88;
 /// So long after a cut, beside a queue that is tolerated but does not go, the rate grows by this share a second:
 /// somebody else's queue is no reason to starve.
 const BESIDE_AFTER: Duration = Duration::from_secs(2);
 const BESIDE: f64 = 0.06;
-/// Reports come each tenth of a second, or as is learnt: Chromium's up to a quarter apart where little is sent.
+/// Reports come each tenth of a second, or as is learnt: ours more often where much is sent, Chromium's up to a quarter
+/// apart where little is.
 const REPORTS: Duration = Duration::from_millis(100);
+const OFTENEST: Duration = Duration::from_millis(25);
 const RAREST: Duration = Duration::from_millis(300);
-/// So many of these after it left nothing may tell of a packet: one report may be lost. Where next to none are, one
-/// that is late is a first sign.
-const SILENT: f64 = 2.4;
-const LATE: f64 = 1.3;
+/// So often all is judged that came, unless a queue has leapt up.
+const STEP: Duration = Duration::from_millis(90);
+/// So many of these, and so much more, after it left nothing may tell of a packet: one report may be lost. Where next to
+/// none are, one that is late is a first sign.
+const SILENT: f64 = 1.4;
+const SILENT_MORE: Duration = Duration::from_millis(100);
+/// And so much longer than usual no report may have come.
+const QUIET: Duration = Duration::from_millis(70);
+const LATE: f64 = 1.0;
+const LATE_MORE: Duration = Duration::from_millis(40);
 const HARDLY_LOST: f64 = 0.02;
 /// With so much tolerated, ms, a queue may be somebody else's.
 const BEGUN: f64 = 15.0;
+/// So many times what was last measured of the link.
+const DOUBTED: f64 = 1.02;
+/// What was measured of so thin a line, by the little that sound alone sends, is soon put to the test.
+const THIN: f64 = 100_000.0;
 /// First signs are heeded for so long; then a path that is merely longer has shown itself, and for so long there are
 /// none.
 const HEEDED: Duration = Duration::from_millis(300);
@@ -60,9 +84,10 @@ const CONTEST: f64 = 200.0;
 const MOST_SINCE: Duration = Duration::from_millis(300);
 /// With less than this tolerated for others, ms, a queue is ours.
 const ALONE: f64 = 30.0;
-/// A train of fewer packets, or a shorter one, says nothing of the link's rate.
-const TRAIN: usize = 8;
-const TRAIN_SPAN: f64 = 0.015;
+/// And from which they come in bunches.
+const BUNCHES: f64 = 14.0;
+/// With a longer round trip the rate grows as much slower.
+const QUICK: f64 = 0.25;
 /// Jitter (ms) up to which a train's packets keep their distances.
 const STEADY: f64 = 4.0;
 
@@ -100,14 +125,18 @@ pub(crate) struct Estimator {
     shortest: Option<(Instant, f64)>,
     drains_now: bool,
     reported: Option<Instant>,
+    stepped: Option<Instant>,
+    /// What was told since the last step. overflow: bounded by what [`super::SentHistory`] remembers.
+    gathered: Vec<Outcome>,
     /// Between two reports, usually.
     interval: Duration,
     /// Whether they come, and when one was last found late.
     word: Word,
     late: Option<Instant>,
     round_trip: Option<Duration>,
-    /// The last one.
+    /// The last one, and by how much they are longer at their worst.
     latest: Duration,
+    lateness: Lateness,
 }
 
 impl Estimator {
@@ -131,11 +160,14 @@ impl Estimator {
             shortest: None,
             drains_now: false,
             reported: None,
+            stepped: None,
+            gathered: Vec::new(),
             interval: REPORTS,
             word: Word::Comes,
             late: None,
             round_trip: None,
             latest: Duration::ZERO,
+            lateness: Lateness::default(),
         }
     }
 
@@ -151,17 +183,31 @@ impl Estimator {
     /// than the link will carry. When reports do not come as they should, far less leaves than the target.
     pub(crate) fn pace(&self) -> f64 {
         if self.word > Word::Comes {
-            return self.target * self.word.share();
+            let sent = self.contest.sent().unwrap_or(self.target);
+            return self.target.min(sent) * self.word.share();
         }
         if self.drains_now {
             return self.target * (1.0 - self.queue.ms / DRAIN).clamp(LEAST_PACE, 1.0);
         }
+        if self.loss.is_on_trial() {
+            // What waits would otherwise leave faster, and what is tried would not be.
+            return self.target;
+        }
         if self.contest.is_on() {
             return self.target * 1.3;
         }
-        let full_lately = self.capacity.is_some();
-        let factor = if full_lately || !self.queue.is_low() { 1.3 } else { 2.0 };
+        let factor = match self.capacity {
+            // No faster than the link, or what waited here would wait there, and make the pictures wait here again.
+            Some(_) => 1.1,
+            None if !self.queue.is_low() => 1.3,
+            None => 2.0,
+        };
         self.target * factor
+    }
+
+    /// Whether nothing of late shows that the link has a limit.
+    pub(crate) fn has_room(&self) -> bool {
+        self.capacity.is_none() && !self.queue.over && !self.contest.is_on()
     }
 
     /// Share of packets lost lately, 0 to 1.
@@ -203,14 +249,17 @@ impl Estimator {
         let others = Duration::from_secs_f64(BESIDE_OTHERS * others / 1000.0);
         // Reports come through somebody else's queue on their way back, too.
         let beside = self.contest.is_on() || self.delay.others() > BEGUN;
-        let latest = if beside { self.interval.mul_f64(SILENT) + self.latest } else { Duration::ZERO };
-        left + self.reports(SILENT).max(latest) + others
+        let latest =
+            if beside { self.interval.mul_f64(SILENT) + SILENT_MORE + self.latest } else { Duration::ZERO };
+        let untold = left + (self.reports(SILENT) + SILENT_MORE).max(latest) + others;
+        let quiet = self.reported.map(|last| last + self.interval + QUIET);
+        quiet.map_or(untold, |quiet| quiet.max(untold))
     }
 
     /// As that, for the first sign. Where packets are lost, so are reports; beside somebody else's queue they are
     /// late each now and then; and on a path that has become longer each is, at first.
     fn late_at(&self, left: Instant) -> Option<Instant> {
-        let due = left + self.reports(LATE);
+        let due = left + self.reports(LATE) + LATE_MORE;
         let heeded = self.late.is_none_or(|late| {
             let since = due.saturating_duration_since(late);
             since < HEEDED || since > UNHEEDED
@@ -221,7 +270,7 @@ impl Estimator {
 
     /// How long so many reports take to come.
     fn reports(&self, many: f64) -> Duration {
-        self.interval.mul_f64(many) + self.round_trip.unwrap_or_default().mul_f64(1.5)
+        self.interval.mul_f64(many) + self.round_trip.unwrap_or_default().mul_f64(1.5) + self.lateness.usual()
     }
 
     /// Takes what one report told, in order of leaving.
@@ -234,7 +283,13 @@ impl Estimator {
         let since = self.reported.replace(now).map(|last| now.saturating_duration_since(last));
         let away = since.is_some_and(|since| since > AWAY);
         if let Some(since) = since.filter(|_| !away) {
-            self.interval = (self.interval * 15 + since.clamp(REPORTS, RAREST)) / 16;
+            let since = since.clamp(OFTENEST, RAREST);
+            // That they have become rarer is learnt sooner than the opposite: patience costs less.
+            self.interval = if since > self.interval {
+                (self.interval * 3 + since) / 4
+            } else {
+                (self.interval * 15 + since) / 16
+            };
         }
         self.time(newest, now);
         for outcome in outcomes {
@@ -250,8 +305,18 @@ impl Estimator {
         if away {
             self.loss.forget();
         }
-        self.queue = self.delay.queue();
-        self.step(outcomes, since.unwrap_or_default(), now);
+        self.gathered.extend_from_slice(outcomes);
+        let leaps = !self.draining && !self.contest.is_on() && self.delay.leaps();
+        let since = self.stepped.map(|last| now.saturating_duration_since(last));
+        if !leaps && since.is_some_and(|since| since < STEP) {
+            return;
+        }
+        self.stepped = Some(now);
+        self.queue = self.delay.queue(leaps);
+        let gathered = std::mem::take(&mut self.gathered);
+        self.step(&gathered, since.unwrap_or_default(), now);
+        self.gathered = gathered;
+        self.gathered.clear();
         self.target = self.target.clamp(LEAST, self.most);
         self.drains_now = self.draining && self.queue.over && self.makes_way(now);
         tracing::trace!(
@@ -259,6 +324,11 @@ impl Estimator {
             arriving = self.acked.rate().unwrap_or_default() as u64,
             queue = self.queue.ms as i64,
             tolerated = self.queue.tolerated as i64,
+            jitter = self.queue.jitter as i64,
+            over = self.queue.over,
+            draining = self.draining,
+            contest = self.contest.is_on(),
+            pace = self.pace() as u64,
             loss = self.loss.share(),
             own = self.loss.inherent(),
             "the path"
@@ -283,6 +353,8 @@ impl Estimator {
         self.newest = Some(newest.left.at);
         let trip = now.saturating_duration_since(newest.left.at);
         self.latest = trip;
+        let over = self.round_trip.map_or(Duration::ZERO, |known| trip.saturating_sub(known));
+        self.lateness.note(over, now);
         self.round_trip = Some(match self.round_trip {
             // Down at once, up slowly: what is longer is the other side's waiting, or a queue.
             Some(known) if trip > known => known + (trip - known) / 32,
@@ -293,16 +365,18 @@ impl Estimator {
     fn step(&mut self, outcomes: &[Outcome], since: Duration, now: Instant) {
         let since = since.min(MOST_SINCE);
         let trip = self.round_trip.unwrap_or_default();
-        let verdict = self.loss.judge(self.target, trip, now);
         if self.contest.is_on() {
+            self.loss.observe(now);
             self.contend(since, now);
             return;
         }
+        let verdict = self.loss.judge(self.target, trip, !self.queue.is_low(), now);
         let arriving = self.acked.rate();
         match (verdict, arriving) {
             (Verdict::Restore(rate), _) if !self.queue.over => self.target = self.target.max(rate),
             (Verdict::Cut, Some(arriving)) => {
-                let carried = arriving / (1.0 - self.loss.inherent());
+                // A little less, so that a queue which was full is not full any more.
+                let carried = TRIAL * arriving / (1.0 - self.loss.inherent());
                 self.target = self.target.min(carried.max(LEAST));
                 return;
             }
@@ -310,7 +384,7 @@ impl Estimator {
             (Verdict::Full, Some(arriving)) if !self.measured_since(now, LATELY) => self.full(arriving, now),
             _ => {}
         }
-        let train = train(outcomes);
+        let train = longest_train(outcomes);
         if self.queue.over {
             self.back_off(now);
             self.watch_queue(since, now);
@@ -326,31 +400,39 @@ impl Estimator {
 
     /// Whether the queue that made us give way goes, or is somebody else's.
     fn watch_queue(&mut self, since: Duration, now: Instant) {
-        let Some(capacity) = self.capacity.filter(|_| self.draining) else {
+        if !self.draining || self.capacity.is_none() {
             self.contest.rest();
             return;
-        };
-        if let Some(begin) =
-            self.contest.watch(self.queue.ms, capacity.rate, self.loss.inherent(), since, now)
-        {
-            self.delay.hold(true);
-            self.target = self.target.max(begin);
-            (self.draining, self.cut, self.capacity) = (false, None, None);
         }
+        let own = self.loss.inherent();
+        let queue = (self.queue.ms, self.queue.jitter);
+        match self.contest.watch(queue, self.cut_to, own, since, now) {
+            Some(Foreign::Begin(rate)) => {
+                self.delay.hold(true);
+                self.target = self.target.max(rate);
+            }
+            Some(Foreign::Longer(ms)) => {
+                self.delay.longer(ms);
+                self.target = self.target.max(self.cut_to);
+            }
+            None => return,
+        }
+        (self.draining, self.cut, self.capacity) = (false, None, None);
     }
 
     /// Beside somebody else's queue loss alone says what is too much.
     fn contend(&mut self, since: Duration, now: Instant) {
-        match self.contest.contend(self.queue.ms, since, now) {
-            Says::Change(factor) => {
+        let queue = (self.queue.ms, self.queue.jitter);
+        match self.contest.contend(queue, self.target, since, now) {
+            Says::Change { factor, most } => {
                 let allowed =
                     self.acked.rate().map_or(self.target, |arriving| (1.5 * arriving).max(self.target));
-                self.target = (self.target * factor).min(allowed);
+                self.target = (self.target * factor).min(allowed).min(most);
             }
             Says::Gone => self.delay.hold(false),
-            Says::Longer => {
+            Says::Longer(ms) => {
                 self.delay.hold(false);
-                self.delay.rebase();
+                self.delay.longer(ms);
             }
         }
     }
@@ -396,7 +478,7 @@ impl Estimator {
             self.shortest = None;
         }
         // Nothing measured yet: half is a safe guess.
-        let recent = self.acked.recent().unwrap_or(self.target * 0.5);
+        let recent = self.carried().unwrap_or(self.target * 0.5);
         // What came before the link became slow is not to be counted to it.
         let newest = self.acked.newest().unwrap_or(recent);
         let sudden = self.queue.ms > 2.0 * self.queue.tolerated + 20.0;
@@ -404,20 +486,37 @@ impl Estimator {
         // What the pace lets through says nothing of the link.
         let rate = if self.drains_now { rate.max(self.target * OF_PACE) } else { rate };
         // Somebody who sends less than the link takes may find it full of others' packets.
-        if rate > 0.5 * self.target || sudden {
+        let held_up = self.contest.sent().is_some_and(|sent| rate < HELD_UP * sent);
+        if rate > 0.5 * self.target || sudden || held_up {
             self.full(rate, now);
         }
         self.starting = false;
-        let cut = (rate * KEEP).max(self.target * 0.15);
+        // Nor does what comes, where all comes that was sent: the link was not asked for more.
+        let least = if held_up || sudden { 0.15 } else { UNASKED };
+        let cut = (rate * KEEP).max(self.target * least);
+        // What comes while little is sent says nothing of the link, and a queue that does not go for that is not ours.
+        let cut = if self.draining { cut.max(OF_FIRST * self.cut_to).max(self.least()) } else { cut };
         self.target = self.target.min(cut);
         self.cut = Some((now, self.queue.ms));
-        self.cut_to = rate;
+        self.cut_to = if self.draining { self.cut_to } else { rate };
         self.draining = true;
+    }
+
+    /// While a queue is waited for that may be somebody else's, pictures go on, unless there was hardly room for them.
+    fn least(&self) -> f64 {
+        if self.before > 4.0 * STILL_A_PICTURE { STILL_A_PICTURE } else { LEAST }
+    }
+
+    /// What arrives of late, bits a second: over longer where jitter makes packets come in bunches.
+    fn carried(&self) -> Option<f64> {
+        let recent = self.acked.recent()?;
+        let bunches = self.queue.jitter > BUNCHES;
+        Some(if bunches { self.acked.rate().map_or(recent, |rate| rate.min(recent)) } else { recent })
     }
 
     /// What left before the cut comes through a full link, at the link's own rate.
     fn refine(&mut self, cut: Instant, now: Instant) {
-        let Some(rate) = self.acked.recent().filter(|_| self.newest.is_some_and(|left| left < cut)) else {
+        let Some(rate) = self.carried().filter(|_| self.newest.is_some_and(|left| left < cut)) else {
             return;
         };
         // Much less than at the cut is what was held back meanwhile, not what the link takes.
@@ -425,6 +524,7 @@ impl Estimator {
         if self.draining && self.capacity.is_some() && rate < self.before {
             self.capacity = Some(Capacity { rate, seen: now });
             self.target = rate * KEEP;
+            self.cut_to = rate;
         }
     }
 
@@ -437,9 +537,14 @@ impl Estimator {
         }
         let Some(arriving) = arriving else { return };
         self.forget_capacity(arriving, now);
+        // What it does to the queue is known a round trip later.
+        let trip = self.round_trip.unwrap_or_default().as_secs_f64();
+        let seconds = if self.target < THIN { seconds } else { seconds * (QUICK / trip.max(QUICK)) };
         let gain = match self.capacity {
+            // Beyond what was once measured without a queue, that is doubted more and more.
             Some(known) if self.target > 0.8 * known.rate && self.target < 1.2 * known.rate => {
-                known.rate * 0.04 * seconds
+                let doubted = known.rate > THIN && self.target > DOUBTED * known.rate;
+                known.rate * seconds * if doubted { 0.12 } else { 0.04 }
             }
             Some(_) => self.target * (1.4_f64.powf(seconds) - 1.0),
             None if self.starting => self.target * (3.0_f64.powf(seconds) - 1.0),
@@ -474,47 +579,4 @@ impl Estimator {
             self.target = self.target.min(0.9 * train.rate);
         }
     }
-}
-
-/// Packets that left one right after the other, and how they came.
-#[derive(Clone, Copy, Debug)]
-struct Train {
-    /// How fast they left, bits a second.
-    pace: f64,
-    /// How fast they came.
-    rate: f64,
-    /// How long it took them.
-    seconds: f64,
-}
-
-impl Train {
-    fn kept_pace(&self) -> bool {
-        self.rate > 0.85 * self.pace
-    }
-}
-
-/// The longest train of a report.
-fn train(outcomes: &[Outcome]) -> Option<Train> {
-    let mut best: Option<&[Outcome]> = None;
-    let mut start = 0;
-    for end in 1..=outcomes.len() {
-        if end < outcomes.len() && outcomes[end].left.in_train {
-            continue;
-        }
-        let run = &outcomes[start..end];
-        start = end;
-        if best.is_none_or(|best| run.len() > best.len()) {
-            best = Some(run);
-        }
-    }
-    let arrived = |outcome: &Outcome| Some((outcome.arrived?, outcome.left));
-    let come: Vec<_> = best?.iter().filter_map(arrived).collect();
-    let (first, last) = (come.first()?, come.last()?);
-    let seconds = last.0.checked_sub(first.0)?.as_secs_f64();
-    if come.len() < TRAIN || seconds < TRAIN_SPAN {
-        return None;
-    }
-    let bits = come.iter().skip(1).map(|(_, left)| left.bytes as f64 * 8.0).sum::<f64>();
-    let left = last.1.at.saturating_duration_since(first.1.at).as_secs_f64().max(0.001);
-    Some(Train { pace: (bits / left).min(last.1.pace), rate: bits / seconds, seconds })
 }

@@ -61,6 +61,11 @@ impl Loss {
         self.inherent
     }
 
+    /// Whether it is tried if loss goes when less is sent.
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
     /// Counts what a report told.
     pub(super) fn on(&mut self, outcome: &Outcome) {
         // A trial is judged by what left after the cut.
@@ -81,18 +86,19 @@ impl Loss {
         (self.lost, self.total, self.begun, self.trial) = (0, 0, None, None);
     }
 
-    /// To be called after each report. `rate`: what is sent at now.
-    pub(super) fn judge(&mut self, rate: f64, round_trip: Duration, now: Instant) -> Verdict {
-        let begun = *self.begun.get_or_insert(now);
-        if now.saturating_duration_since(begun) < PIECE || self.total < ENOUGH {
-            return Verdict::Fine;
-        }
-        let (total, share) = (f64::from(self.total), f64::from(self.lost) / f64::from(self.total));
-        (self.lost, self.total, self.begun) = (0, 0, Some(now));
-        self.share += (share - self.share) * 0.5;
+    /// Somebody else's queue is contended with: what is lost says nothing of the link.
+    pub(super) fn observe(&mut self, now: Instant) {
+        self.trial = None;
+        self.piece(now);
+    }
+
+    /// To be called after each report. `rate`: what is sent at now; `queued`: packets wait for the link, so that those
+    /// lost may have found no room.
+    pub(super) fn judge(&mut self, rate: f64, round_trip: Duration, queued: bool, now: Instant) -> Verdict {
+        let Some((total, share)) = self.piece(now) else { return Verdict::Fine };
         let doubt = 2.5 * (share * (1.0 - share) / total).sqrt();
         if let Some(trial) = self.trial.take() {
-            return self.conclude(trial, share, now);
+            return self.conclude(trial, share, queued, now);
         }
         let excess = share - self.inherent;
         if excess > SUSPICIOUS.max(doubt) {
@@ -106,9 +112,21 @@ impl Loss {
         Verdict::Fine
     }
 
-    fn conclude(&mut self, trial: Trial, share: f64, now: Instant) -> Verdict {
+    /// The packets of a piece that is over, and the share of them that was lost.
+    fn piece(&mut self, now: Instant) -> Option<(f64, f64)> {
+        let begun = *self.begun.get_or_insert(now);
+        if now.saturating_duration_since(begun) < PIECE || self.total < ENOUGH {
+            return None;
+        }
+        let (total, share) = (f64::from(self.total), f64::from(self.lost) / f64::from(self.total));
+        (self.lost, self.total, self.begun) = (0, 0, Some(now));
+        self.share += (share - self.share) * 0.5;
+        Some((total, share))
+    }
+
+    fn conclude(&mut self, trial: Trial, share: f64, queued: bool, now: Instant) -> Verdict {
         let excess = trial.loss - self.inherent;
-        if share - self.inherent < 0.5 * excess {
+        if queued || share - self.inherent < 0.5 * excess {
             return Verdict::Full;
         }
         tracing::debug!(share, took = ?now.saturating_duration_since(trial.since), "the link loses by itself");

@@ -1,7 +1,7 @@
 //! What the reports tell by not coming. Pure.
 
 /// Of the target so much is left at the first sign, and when patience is over.
-const WARY_SHARE: f64 = 0.3;
+const WARY_SHARE: f64 = 0.15;
 const SILENT_SHARE: f64 = 0.04;
 
 /// Whether reports come as they should.
