@@ -170,6 +170,7 @@ impl Controller {
             self.keyframe.raise();
         }
         self.outcomes = outcomes;
+        self.control.set_roomy(self.estimator.has_room());
         self.control.set_rate(self.estimator.pace());
         // It may tell of what is long past.
         self.watch(now);

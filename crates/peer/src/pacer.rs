@@ -33,6 +33,8 @@ pub(crate) struct PaceControl {
     /// No reports come: what was dropped is made good once one does.
     silent: AtomicBool,
     owed: AtomicBool,
+    /// The line has room.
+    roomy: AtomicBool,
 }
 
 impl Default for PaceControl {
@@ -41,7 +43,8 @@ impl Default for PaceControl {
         let off = || AtomicBool::new(false);
         let (exact, awaiting, silent, owed) = (off(), off(), off(), off());
         let (backlog, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { rate, round_trip, exact, backlog, dropped, awaiting, silent, owed }
+        let roomy = AtomicBool::new(true);
+        Self { rate, round_trip, exact, backlog, dropped, awaiting, silent, owed, roomy }
     }
 }
 
@@ -97,6 +100,11 @@ impl PaceControl {
         !silent && self.owed.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether the line has room for what is sent again more than once.
+    pub(crate) fn set_roomy(&self, roomy: bool) {
+        self.roomy.store(roomy, Ordering::Relaxed);
+    }
+
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -132,6 +140,7 @@ impl Pacer {
 
     fn release(&mut self, now: Instant) {
         self.obey();
+        self.pacing.set_roomy(self.control.roomy.load(Ordering::Relaxed));
         self.pacing.set_rate(self.control.rate(), now);
         while let Some(mut packet) = self.pacing.pop(now) {
             packet.now = now;

@@ -56,6 +56,8 @@ pub(crate) struct Pacing<T> {
     rate: f64,
     again: VecDeque<Queued<T>>,
     fresh: VecDeque<Queued<T>>,
+    /// How often a packet may be sent again in a round trip.
+    at_once: usize,
     waiting_bits: f64,
     /// Bits that may leave; negative after a packet larger than what was left.
     budget: f64,
@@ -76,6 +78,7 @@ impl<T> Pacing<T> {
             rate,
             again: VecDeque::new(),
             fresh: VecDeque::new(),
+            at_once: AT_ONCE,
             waiting_bits: 0.0,
             budget: 0.0,
             filled: None,
@@ -93,6 +96,11 @@ impl<T> Pacing<T> {
             self.fill(now);
             self.rate = rate.max(1.0);
         }
+    }
+
+    /// Whether the line has room: then a packet that is asked for more than once in a round trip leaves as often.
+    pub(crate) fn set_roomy(&mut self, roomy: bool) {
+        self.at_once = if roomy { AT_ONCE } else { 1 };
     }
 
     /// How long it takes until all that waits has left.
@@ -171,7 +179,7 @@ impl<T> Pacing<T> {
         let spacing = round_trip.unwrap_or_default().mul_f64(0.8).max(LEAST_AGAIN);
         let since = |at: Instant| now.saturating_duration_since(at);
         let lately = |(number, at): &&(u16, Instant)| *number == seq && since(*at) < spacing;
-        let under_way = self.resent.iter().filter(lately).count() >= AT_ONCE
+        let under_way = self.resent.iter().filter(lately).count() >= self.at_once
             || self.resent.iter().filter(lately).any(|(_, at)| since(*at) < BETWEEN);
         let waits = |queued: &Queued<T>| queued.seq == seq;
         if self.awaiting
@@ -301,6 +309,18 @@ mod tests {
         pacing.passes(5.0 * BITS, start);
         let beside = drain(&mut pacing, start).last().unwrap().1 - start;
         assert!(beside > alone + Duration::from_millis(45), "{alone:?} {beside:?}");
+    }
+
+    #[test]
+    fn on_a_full_line_a_packet_is_sent_again_once_in_a_round_trip() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut pacing = Pacing::new(10_000_000.0);
+        pacing.set_roomy(false);
+        assert_eq!(pacing.push_again(5, BITS, 5, TRIP, start), Taken::Queued);
+        assert_eq!(pacing.pop(start), Some(5));
+        assert_eq!(pacing.push_again(5, BITS, 5, TRIP, at(20)), Taken::Needless);
+        assert_eq!(pacing.push_again(5, BITS, 5, TRIP, at(41)), Taken::Queued);
     }
 
     #[test]
