@@ -27,6 +27,8 @@ const LEAST_SPEECH: f64 = 16_000.0;
 const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_PATIENCE: Duration = Duration::from_secs(32);
 const SOON: Duration = Duration::from_secs(8);
+/// With so much there is no doubt, and patience is an eighth.
+const PLENTY: f64 = 250_000.0;
 /// The most that a picture gives up for those that wait.
 const MOST_CATCH_UP: f64 = 0.4;
 /// The least that a picture is encoded at.
@@ -109,7 +111,8 @@ impl Allocation {
             return;
         }
         let since = *self.enough.get_or_insert(now);
-        if now.saturating_duration_since(since) >= self.patience {
+        let patience = if bitrate > PLENTY { self.patience / 8 } else { self.patience };
+        if now.saturating_duration_since(since) >= patience {
             (self.suspended, self.resumed) = (false, Some(now));
         }
     }
@@ -209,5 +212,7 @@ mod tests {
         assert!(at(3000, 50_000.0), "too early");
         assert!(at(3100, 100_000.0) && at(6000, 100_000.0), "twice the patience");
         assert!(!at(7200, 100_000.0));
+        assert!(at(7300, 50_000.0) && at(7400, 300_000.0) && at(8000, 300_000.0));
+        assert!(!at(8500, 300_000.0), "so much leaves no doubt");
     }
 }
