@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::from_secs(1);
 const LATE: i64 = 35_000;
 const EARLY: i64 = 15_000;
 /// Pictures may be so much ahead of their sound, microseconds: nobody notices that, and to wait costs delay.
-const AHEAD: i64 = 30_000;
+const AHEAD: i64 = 40_000;
 /// Sound's wait changes by this much each [`STEP_EVERY`]: 30 ms a second, slower than anyone hears.
 const STEP: i64 = 3_000;
 const STEP_EVERY: Duration = Duration::from_millis(100);

@@ -354,7 +354,7 @@ mod tests {
         assert!((10.0..60.0).contains(&stats.delay_ms), "{stats:?}");
         // The sound has a clock: a picture captured with what is heard 100 ms from now waits that long.
         let now = start + Duration::from_millis(499 * 20 + 10);
-        // Less the 30 ms that a picture may be ahead of it.
+        // Less the 40 ms that a picture may be ahead of it.
         let due = inlet.lips().due(502 * 20_000, now).unwrap();
         assert!((10..120).contains(&due.duration_since(now).as_millis()), "{:?}", due.duration_since(now));
     }

@@ -338,11 +338,11 @@ mod tests {
             frame: Frame { image: Arc::new(I420::black(4, 4)), captured: now },
             sender_us,
         };
-        // Sound is heard 150 ms after it was captured, pictures come after 20; they may be 30 ms ahead of it.
+        // Sound is heard 150 ms after it was captured, pictures come after 20; they may be 40 ms ahead of it.
         lips.sound_played(5_000_000, at(150));
         screen.put(picture(Some(5_100_000)), 9000, Some(&lips), at(120));
-        assert_eq!(screen.waiting.due(), Some(at(220)));
-        assert!(screen.waiting.take(at(219)).is_none() && screen.waiting.take(at(220)).is_some());
+        assert_eq!(screen.waiting.due(), Some(at(210)));
+        assert!(screen.waiting.take(at(209)).is_none() && screen.waiting.take(at(210)).is_some());
         // Without a clock, or a sound to follow, at once; and never longer than half a second.
         screen.put(picture(None), 18_000, Some(&lips), at(220));
         assert!(screen.waiting.take(at(220)).is_some());
