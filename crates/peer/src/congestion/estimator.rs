@@ -292,6 +292,12 @@ impl Estimator {
             };
         }
         self.time(newest, now);
+        if away {
+            // What waited meanwhile, or went by a path that is no more, says nothing of this one.
+            (self.delay, self.acked) = (Delay::new(), Acked::default());
+            (self.draining, self.cut, self.capacity) = (false, None, None);
+            self.contest = Contest::default();
+        }
         for outcome in outcomes {
             self.delay.on(outcome);
             self.contest.on(outcome);
