@@ -429,6 +429,7 @@ impl Driver {
         if restart {
             self.use_servers().await;
             self.connection.restart_ice().await?;
+            self.shared.wires.pace.restart();
         }
         let offer = self.connection.create_offer(None).await?;
         self.connection.set_local_description(offer).await?;
@@ -450,6 +451,7 @@ impl Driver {
         let before = before.map(|description| Description::offer(description.sdp));
         if before.is_some_and(|before| before.ufrag() != offer.ufrag()) {
             self.use_servers().await;
+            self.shared.wires.pace.restart();
         }
         self.connection.set_remote_description(RTCSessionDescription::offer(offer.sdp)?).await?;
         let answer = self.connection.create_answer(None).await?;

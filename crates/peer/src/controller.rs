@@ -24,6 +24,8 @@ const MAX_STREAMS: usize = 8;
 /// A packet that follows the one before by less than its own time and this belongs to the same train.
 const TRAIN_SLACK: Duration = Duration::from_micros(2500);
 
+/// So long after ICE has restarted another path is in use, or there is none.
+const OTHER_PATH: Duration = Duration::from_millis(1200);
 /// So many packets of one report, and most of it, are a disaster.
 const DISASTER: usize = 20;
 
@@ -60,6 +62,8 @@ pub(crate) struct Controller {
     /// SSRC and header extension that carries the transport-wide number.
     streams: VecDeque<(u32, u8)>,
     last: Option<(Instant, usize)>,
+    /// When the first report came after ICE had restarted.
+    restarted: Option<Instant>,
     /// When the first packet left that no report told of.
     unreported: Option<Instant>,
     /// What that was last taken for.
@@ -99,6 +103,7 @@ impl Controller {
             outcomes: Vec::new(),
             streams: VecDeque::new(),
             last: None,
+            restarted: None,
             unreported: None,
             word: Word::Comes,
             again: VecDeque::new(),
@@ -160,6 +165,13 @@ impl Controller {
     fn report_came(&mut self, report: &TransportLayerCc, now: Instant) {
         let mut outcomes = std::mem::take(&mut self.outcomes);
         self.history.reported(report, &mut outcomes);
+        if self.control.take_restart() {
+            self.restarted = Some(now);
+        }
+        // Until then the path that is left may still have a word.
+        if self.restarted.is_some_and(|at| now.saturating_duration_since(at) < OTHER_PATH) {
+            self.estimator = self.estimator.anew();
+        }
         self.estimator.on(&outcomes, now);
         if Self::is_disaster(&outcomes) {
             self.control.await_keyframe();

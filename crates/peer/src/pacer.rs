@@ -35,6 +35,8 @@ pub(crate) struct PaceControl {
     owed: AtomicBool,
     /// The line has room.
     roomy: AtomicBool,
+    /// ICE restarts: what is known of the path is of no use for the next.
+    restarts: AtomicBool,
 }
 
 impl Default for PaceControl {
@@ -43,8 +45,8 @@ impl Default for PaceControl {
         let off = || AtomicBool::new(false);
         let (exact, awaiting, silent, owed) = (off(), off(), off(), off());
         let (backlog, dropped) = (AtomicU64::new(0), AtomicU64::new(0));
-        let roomy = AtomicBool::new(true);
-        Self { rate, round_trip, exact, backlog, dropped, awaiting, silent, owed, roomy }
+        let (roomy, restarts) = (AtomicBool::new(true), off());
+        Self { rate, round_trip, exact, backlog, dropped, awaiting, silent, owed, roomy, restarts }
     }
 }
 
@@ -103,6 +105,16 @@ impl PaceControl {
     /// Whether the line has room for what is sent again more than once.
     pub(crate) fn set_roomy(&self, roomy: bool) {
         self.roomy.store(roomy, Ordering::Relaxed);
+    }
+
+    /// ICE restarts, and will find another path.
+    pub(crate) fn restart(&self) {
+        self.restarts.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did since this was last asked.
+    pub(crate) fn take_restart(&self) -> bool {
+        self.restarts.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn dropped(&self) -> u64 {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Before anything is known: a picture of 640x360 looks fair at that.
 const START: f64 = 1_000_000.0;
+/// On another path one begins with that much as a call had before, within these.
+const LEAST_ANEW: f64 = 300_000.0;
 /// Sound alone, at its least.
 const LEAST: f64 = 24_000.0;
 /// A report that comes so long after the one before says that the link was away.
@@ -169,6 +171,12 @@ impl Estimator {
             latest: Duration::ZERO,
             lateness: Lateness::default(),
         }
+    }
+
+    /// For another path, of which nothing is known but that a call was possible on the one before.
+    pub(crate) fn anew(&self) -> Self {
+        let target = self.target.max(self.before).clamp(LEAST_ANEW, START);
+        Self { target, before: target, ..Self::new(self.most) }
     }
 
     /// Bits a second, all headers included, that may be sent.
