@@ -1,7 +1,7 @@
 //! Whether a queue that stands is somebody else's, and how to get on beside it. Pure.
 //!
-//! A queue of ours goes when we send less than the link carries, and how soon can be told. One that stands though it
-//! should be gone twice over is somebody else's: a download fills whatever there is. Who gave way to it for ever would
+//! A queue of ours goes when we send less than the link carries, and how soon can be told. One that stands though
+//! most of it should be gone is somebody else's: a download fills whatever there is. Who gave way to it for ever would
 //! starve, so from then on loss alone says what is too much, until the queue is gone or was none: others' queues come
 //! and go, and what stays as it is is a path that has become longer.
 

@@ -48,8 +48,6 @@ pub(super) struct Queue {
     pub(super) tolerated: f64,
     /// More than is tolerated, and not only for a moment.
     pub(super) over: bool,
-    /// It was not there a moment ago.
-    pub(super) leapt: bool,
     /// Spread of the delay within a tenth of a second, ms.
     pub(super) jitter: f64,
 }
@@ -171,7 +169,7 @@ impl Delay {
         self.last = Some(now);
         let queue = self.judge(standing - floor, passed);
         self.known = Some((floor, 2.0 * queue.tolerated + LEAPS));
-        Queue { over: queue.over || leaps, leapt: leaps, ..queue }
+        Queue { over: queue.over || leaps, ..queue }
     }
 
     /// Puts in order what the packets took that came lately.
@@ -212,6 +210,6 @@ impl Delay {
         }
         self.extra = self.extra.clamp(0.0, MOST_EXTRA);
         let over = self.overs >= 2 || ms > 3.0 * tolerated;
-        Queue { ms, tolerated, over, leapt: false, jitter: self.jitter }
+        Queue { ms, tolerated, over, jitter: self.jitter }
     }
 }

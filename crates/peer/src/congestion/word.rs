@@ -1,6 +1,6 @@
 //! What the reports tell by not coming. Pure.
 
-/// Of the target so much is left at the first sign, and when patience is over.
+/// Of the target, or of what was sent if that is less, so much is left at the first sign, and when patience is over.
 const WARY_SHARE: f64 = 0.15;
 const SILENT_SHARE: f64 = 0.04;
 
