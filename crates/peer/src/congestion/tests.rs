@@ -130,8 +130,8 @@ fn stairs_down_to_50_kbs_are_followed() {
         late += pieces.iter().map(|p| p.late).sum::<u32>();
         packets += pieces.iter().map(|p| p.packets).sum::<u32>();
     }
-    // Fewer than one in twenty: the 95th percentile is below.
-    assert!(late * 20 < packets, "{late} of {packets} waited over 200 ms");
+    // The 95th percentile is well below.
+    assert!(late * 25 < packets, "{late} of {packets} waited over 200 ms");
 }
 
 #[test]
