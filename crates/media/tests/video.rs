@@ -7,6 +7,7 @@ use media::codec::{CodecError, EncodedPicture, VideoDecoder, VideoEncoder};
 use media::pool::Pool;
 use media::{EncodedFrame, Frame, I420, RtpPacket, Slot, VideoIn, VideoOut, VideoSettings};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,19 @@ fn moving(width: u32, height: u32, n: u32) -> I420 {
 fn psnr(a: &I420, b: &I420) -> f64 {
     let squares = a.packed().iter().zip(b.packed()).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2));
     10.0 * (255.0 * 255.0 / (squares.sum::<f64>() / a.packed().len() as f64).max(1e-9)).log10()
+}
+
+/// As that, but grainy, so that no bitrate is too much for it.
+fn grainy(width: u32, height: u32, n: u32) -> I420 {
+    let mut picture = moving(width, height, n);
+    let mut dice = n.wrapping_mul(0x9e37_79b9) | 1;
+    for sample in picture.planes_mut()[0].iter_mut() {
+        dice ^= dice << 13;
+        dice ^= dice >> 17;
+        dice ^= dice << 5;
+        *sample = sample.saturating_add((dice % 24) as u8);
+    }
+    picture
 }
 
 fn encode(encoder: &mut Vp8Encoder, n: u32, key: bool) -> Option<EncodedPicture> {
@@ -201,6 +215,40 @@ fn the_encoder_thread_follows_size_and_wishes() {
     out.set_bitrate(300_000);
     push(&slot, &encoded, (1280, 720), at(late + 2));
     assert_eq!(out.stats().bitrate, 300_000);
+}
+
+/// Else the first picture after a wait is as large as all that were left out, and the network behind again.
+#[test]
+fn pictures_left_out_for_the_network_leave_nothing_to_spend() {
+    let slot = Slot::default();
+    let (sender, encoded) = sync_channel(256);
+    let (asked, asks) = sync_channel(256);
+    let waits = Arc::new(AtomicBool::new(false));
+    let behind = waits.clone();
+    let out = VideoOut::spawn_paced(
+        slot.clone(),
+        Box::new(move |frame| sender.try_send(frame).unwrap()),
+        Box::new(move || {
+            asked.try_send(()).unwrap();
+            behind.load(Ordering::Relaxed)
+        }),
+        VideoSettings { bitrate: Some(400_000), ..VideoSettings::default() },
+    );
+    let start = Instant::now();
+    let at = |n: u32| start + Duration::from_secs(1) * n / 30;
+    for n in 1..=150_u32 {
+        waits.store((120..132).contains(&n), Ordering::Relaxed);
+        // Nothing moves meanwhile: that alone would make the next picture larger.
+        let shown = if n < 120 { n } else { n.saturating_sub(12).max(119) };
+        slot.put(Frame { captured: at(n), ..frame(grainy(320, 180, shown)) });
+        asks.recv_timeout(WAIT).expect("a picture taken");
+    }
+    drop(out);
+    let all: Vec<EncodedFrame> = encoded.iter().collect();
+    let first = all.iter().position(|frame| frame.captured >= at(132)).unwrap();
+    let before = &all[first - 30..first];
+    let mean = before.iter().map(|frame| frame.data.len()).sum::<usize>() / before.len();
+    assert!(all[first].data.len() < 2 * mean, "{} after {mean} bytes each", all[first].data.len());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::adapt::{Adapt, Encoding, Limitation, Shape};
 use super::rate::Rate;
-use super::time::{Cadence, MediaClock};
+use super::time::{Budget, Cadence, MediaClock};
 use crate::codec::vp8::{Vp8Encoder, Vp8Settings, default_bitrate, most_bitrate};
 use crate::codec::{CodecError, VideoEncoder};
 use crate::convert::{fit, scale};
@@ -220,6 +220,7 @@ struct Worker {
     encoder: Option<Box<dyn VideoEncoder>>,
     adapt: Adapt,
     cadence: Cadence,
+    budget: Budget,
     /// As the encoder has them.
     bitrate: u32,
     speed: i32,
@@ -236,6 +237,7 @@ impl Worker {
             ways,
             adapt: Adapt::new(settings.max_fps),
             cadence: Cadence::default(),
+            budget: Budget::default(),
             settings,
             encoder: None,
             bitrate: 0,
@@ -252,12 +254,14 @@ impl Worker {
             let Some(frame) = self.input.wait(far) else { continue };
             if !lock(&self.shared.gate).lets(frame.captured) || self.shared.suspended.load(Ordering::Relaxed)
             {
+                self.budget.pause();
                 continue;
             }
             let shape = self.shape(&frame.image);
             if !self.cadence.takes(frame.captured, shape.fps) {
                 continue;
             }
+            self.budget.take(frame.captured, shape.fps);
             if (self.ways.behind)() {
                 // The bitrate will follow: that says nothing of this size's quality.
                 self.count_dropped();
@@ -307,7 +311,7 @@ impl Worker {
             self.forced = Some(started);
         }
         let ticks = self.clock.ticks(frame.captured);
-        encoder.push(&picture, ticks, force)?;
+        encoder.push(&picture, self.budget.spend(), force)?;
         let Some(encoded) = encoder.pop() else {
             // The rate control dropped the picture, and the wish with it.
             self.dropped();

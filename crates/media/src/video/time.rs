@@ -28,6 +28,42 @@ impl MediaClock {
     }
 }
 
+/// The time by which the encoder's rate control shares out bits, 90 kHz: that of the pictures it gets. What was left out
+/// because the network was behind has no share: to spend it on the next picture would put the network behind again. (libvpx
+/// gives a picture the share of all the time since the one before: half a second's worth of bits at once.)
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    ticks: i64,
+    /// The time of the picture taken last, and when it was captured.
+    gap: Duration,
+    last: Option<Instant>,
+}
+
+impl Budget {
+    /// A camera that gives fewer pictures than these is as good as paused.
+    const LONGEST: Duration = Duration::from_millis(250);
+
+    /// A picture was taken, of so many wanted a second; it may yet be left out.
+    pub(super) fn take(&mut self, captured: Instant, fps: u32) {
+        let usual = Duration::from_secs(1) / fps.max(1);
+        let gap = self.last.map(|last| captured.saturating_duration_since(last));
+        self.gap = gap.filter(|gap| *gap <= Self::LONGEST).unwrap_or(usual);
+        self.last = Some(captured);
+    }
+
+    /// Nothing is sent for now.
+    pub(super) fn pause(&mut self) {
+        self.last = None;
+    }
+
+    /// The picture taken is encoded: its time, later than that of any before.
+    pub(super) fn spend(&mut self) -> i64 {
+        let gap = i64::try_from(self.gap.as_micros() * 9 / 100).unwrap_or_default();
+        self.ticks += gap.max(90);
+        self.ticks
+    }
+}
+
 /// Picks so many pictures a second, evenly, of those that the camera gives.
 #[derive(Debug, Default)]
 pub(super) struct Cadence {
@@ -80,6 +116,30 @@ mod tests {
         assert!(!cadence.takes(start + Duration::from_millis(5), 30));
         assert!(cadence.takes(start - Duration::from_secs(50), 30));
         assert!(cadence.takes(start + Duration::from_secs(9), 30));
+    }
+
+    #[test]
+    fn what_was_left_out_has_no_share_of_the_bits() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut budget = Budget::default();
+        budget.take(at(0), 25);
+        assert_eq!(budget.spend(), 3600);
+        budget.take(at(50), 25);
+        assert_eq!(budget.spend(), 3600 + 4500);
+        // Left out, all of these.
+        (2..10).for_each(|n| budget.take(at(n * 50), 25));
+        budget.take(at(500), 25);
+        assert_eq!(budget.spend(), 3600 + 2 * 4500);
+        // Nor has a pause.
+        budget.pause();
+        budget.take(at(600), 25);
+        assert_eq!(budget.spend(), 2 * 3600 + 2 * 4500);
+        budget.take(at(9000), 25);
+        assert_eq!(budget.spend(), 3 * 3600 + 2 * 4500);
+        // It always grows.
+        budget.take(at(9000), 25);
+        assert!(budget.spend() > 3 * 3600 + 2 * 4500);
     }
 
     #[test]
