@@ -109,6 +109,24 @@ fn a_change_of_bitrate_shows_within_a_second() {
 }
 
 #[test]
+fn after_a_fall_of_the_bitrate_no_picture_is_larger_than_it_allows() {
+    let settings = Vp8Settings { bitrate: 1_500_000, ..Vp8Settings::new(640, 360, 2) };
+    let mut encoder = Vp8Encoder::new(settings).unwrap();
+    let bits = |encoder: &mut Vp8Encoder, n: u32| {
+        encoder.push(&grainy(640, 360, n), i64::from(n) * 3000, false).unwrap();
+        encoder.pop().map_or(0, |encoded| encoded.data.len() * 8)
+    };
+    let before: usize = (0..90).map(|n| bits(&mut encoder, n)).sum();
+    assert!(before > 3_000_000, "{before}");
+    encoder.set_bitrate(200_000).unwrap();
+    let first: usize = (90..100).map(|n| bits(&mut encoder, n)).sum();
+    assert!(first < 50_000, "{first} bits in a third of a second");
+    // Nor is it used less for long.
+    let second: usize = (100..160).map(|n| bits(&mut encoder, n)).sum();
+    assert!((300_000..500_000).contains(&second), "{second} bits in two seconds");
+}
+
+#[test]
 fn what_is_no_picture_is_an_error_and_a_keyframe_mends_it() {
     let mut encoder = Vp8Encoder::new(Vp8Settings::new(64, 48, 2)).unwrap();
     let key = encode(&mut encoder, 0, true).unwrap().data;

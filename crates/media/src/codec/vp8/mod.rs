@@ -95,19 +95,25 @@ pub fn default_bitrate(width: u32, height: u32) -> u32 {
     2_000_000
 }
 
+/// A bitrate that falls to this share means that the network is full: no picture may be larger than it now allows.
+const FALL: f64 = 0.85;
+
 /// A VP8 encoder.
 pub struct Vp8Encoder {
     raw: RawEncoder,
     settings: Vp8Settings,
     ready: Option<EncodedPicture>,
     last_ticks: i64,
+    /// The highest bitrate since the last real fall of it.
+    highest: u32,
 }
 
 impl Vp8Encoder {
     /// Makes an encoder; the first picture will be a keyframe.
     pub fn new(settings: Vp8Settings) -> Result<Self, CodecError> {
         let raw = RawEncoder::new(&settings)?;
-        Ok(Self { raw, settings, ready: None, last_ticks: i64::MIN })
+        let highest = settings.bitrate;
+        Ok(Self { raw, settings, ready: None, last_ticks: i64::MIN, highest })
     }
 }
 
@@ -131,7 +137,9 @@ impl VideoEncoder for Vp8Encoder {
 
     fn set_bitrate(&mut self, bps: u32) -> Result<(), CodecError> {
         self.settings.bitrate = bps;
-        self.raw.set_bitrate(bps)
+        let falls = f64::from(bps) < FALL * f64::from(self.highest);
+        self.highest = if falls { bps } else { self.highest.max(bps) };
+        self.raw.set_bitrate(bps, falls)
     }
 
     fn set_speed(&mut self, faster: i32) -> Result<(), CodecError> {
