@@ -24,10 +24,10 @@ const ALONE: std::ops::RangeInclusive<f64> = 10_000.0..=24_000.0;
 /// Beside a picture.
 const LEAST_SPEECH: f64 = 16_000.0;
 /// For so long, and twice as long after each picture that had to stop again soon, up to half a minute.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_millis(700);
 const MOST_PATIENCE: Duration = Duration::from_secs(32);
 const SOON: Duration = Duration::from_secs(8);
-/// With so much there is no doubt, and patience is an eighth.
+/// With so much there is little doubt, and patience is a third.
 const PLENTY: f64 = 250_000.0;
 /// The most that a picture gives up for those that wait.
 const MOST_CATCH_UP: f64 = 0.4;
@@ -111,7 +111,7 @@ impl Allocation {
             return;
         }
         let since = *self.enough.get_or_insert(now);
-        let patience = if bitrate > PLENTY { self.patience / 8 } else { self.patience };
+        let patience = if bitrate > PLENTY { self.patience / 3 } else { self.patience };
         if now.saturating_duration_since(since) >= patience {
             (self.suspended, self.resumed) = (false, Some(now));
         }
@@ -207,12 +207,12 @@ mod tests {
         assert!(!at(0, 100_000.0));
         assert!(at(100, 60_000.0));
         assert!(at(200, 70_000.0), "not enough to come back");
-        assert!(at(300, 100_000.0) && at(2200, 100_000.0));
-        assert!(!at(2400, 100_000.0));
+        assert!(at(300, 100_000.0) && at(900, 100_000.0));
+        assert!(!at(1100, 100_000.0));
         assert!(at(3000, 50_000.0), "too early");
-        assert!(at(3100, 100_000.0) && at(6000, 100_000.0), "twice the patience");
-        assert!(!at(7200, 100_000.0));
-        assert!(at(7300, 50_000.0) && at(7400, 300_000.0) && at(8000, 300_000.0));
-        assert!(!at(8500, 300_000.0), "so much leaves no doubt");
+        assert!(at(3100, 100_000.0) && at(4400, 100_000.0), "twice the patience");
+        assert!(!at(4600, 100_000.0));
+        assert!(at(7300, 50_000.0) && at(7400, 300_000.0) && at(8200, 300_000.0));
+        assert!(!at(8400, 300_000.0), "so much leaves little doubt");
     }
 }
