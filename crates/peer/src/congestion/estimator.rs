@@ -34,6 +34,8 @@ const MAKE_WAY: Duration = Duration::from_millis(900);
 const OF_PACE: f64 = 0.85;
 /// What is measured after a cut is no less than this of what was measured at it.
 const REFINED: f64 = 0.5;
+/// And no less than this of what was measured when the queue began, however often it is measured again.
+const OF_FULL: f64 = 0.3;
 /// A rate measured so lately is not doubted for what a loss says.
 const LATELY: Duration = Duration::from_secs(3);
 /// While one queue is waited for, no less than this of what was first measured at it.
@@ -78,6 +80,8 @@ const THIN: f64 = 100_000.0;
 /// none.
 const HEEDED: Duration = Duration::from_millis(300);
 const UNHEEDED: Duration = Duration::from_secs(2);
+/// Where so many times what is sent would fit, there is room.
+const ROOMY: f64 = 1.25;
 /// So many times what is tolerated for somebody else's queue.
 const BESIDE_OTHERS: f64 = 6.0;
 /// And in a contest so much is, ms.
@@ -117,6 +121,8 @@ pub(crate) struct Estimator {
     cut: Option<(Instant, f64)>,
     /// What was thought to come through when it was.
     cut_to: f64,
+    /// No less than this is made of it by what is measured afterwards.
+    least_refined: f64,
     /// The target before the first of the cuts that one queue brought.
     before: f64,
     /// When the newest packet that arrived had left.
@@ -156,6 +162,7 @@ impl Estimator {
             queue: Queue::default(),
             cut: None,
             cut_to: 0.0,
+            least_refined: 0.0,
             before: START,
             newest: None,
             draining: false,
@@ -213,9 +220,10 @@ impl Estimator {
         self.target * factor
     }
 
-    /// Whether nothing of late shows that the link has a limit.
+    /// Whether nothing of late shows that the link has a limit, or it is far from reached.
     pub(crate) fn has_room(&self) -> bool {
-        self.capacity.is_none() && !self.queue.over && !self.contest.is_on()
+        let spare = || self.contest.sent().is_some_and(|sent| self.target > ROOMY * sent);
+        (self.capacity.is_none() || spare()) && !self.queue.over && !self.contest.is_on()
     }
 
     /// Share of packets lost lately, 0 to 1.
@@ -512,7 +520,9 @@ impl Estimator {
         let cut = if self.draining { cut.max(OF_FIRST * self.cut_to).max(self.least()) } else { cut };
         self.target = self.target.min(cut);
         self.cut = Some((now, self.queue.ms));
-        self.cut_to = if self.draining { self.cut_to } else { rate };
+        if !self.draining {
+            (self.cut_to, self.least_refined) = (rate, OF_FULL * rate);
+        }
         self.draining = true;
     }
 
@@ -534,7 +544,7 @@ impl Estimator {
             return;
         };
         // Much less than at the cut is what was held back meanwhile, not what the link takes.
-        let rate = rate.max(REFINED * self.cut_to);
+        let rate = rate.max(REFINED * self.cut_to).max(self.least_refined);
         if self.draining && self.capacity.is_some() && rate < self.before {
             self.capacity = Some(Capacity { rate, seen: now });
             self.target = rate * KEEP;
