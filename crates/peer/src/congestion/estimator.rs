@@ -94,6 +94,8 @@ const ALONE: f64 = 30.0;
 const BUNCHES: f64 = 14.0;
 /// With a longer round trip the rate grows as much slower.
 const QUICK: f64 = 0.25;
+/// With more jitter than this, ms, a queue shows late: the rate grows half as fast once there is a fair picture.
+const UNSURE: f64 = 22.0;
 /// Jitter (ms) up to which a train's packets keep their distances.
 const STEADY: f64 = 4.0;
 
@@ -564,6 +566,8 @@ impl Estimator {
         // What it does to the queue is known a round trip later.
         let trip = self.round_trip.unwrap_or_default().as_secs_f64();
         let seconds = if self.target < THIN { seconds } else { seconds * (QUICK / trip.max(QUICK)) };
+        let unsure = self.queue.jitter > UNSURE && self.target > STILL_A_PICTURE * 1.5;
+        let seconds = if unsure { seconds * 0.5 } else { seconds };
         let gain = match self.capacity {
             // Beyond what was once measured without a queue, that is doubted more and more.
             Some(known) if self.target > 0.8 * known.rate && self.target < 1.2 * known.rate => {
