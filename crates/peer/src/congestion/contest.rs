@@ -255,3 +255,109 @@ impl Held {
             .then_some(shortest.min(self.first))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::feedback::Departure;
+    use super::*;
+
+    const TENTH: Duration = Duration::from_millis(100);
+    const JITTER: f64 = 2.0;
+    const CARRIED: f64 = 1e6;
+
+    /// A contest, and its time.
+    struct Game {
+        contest: Contest,
+        now: Instant,
+    }
+
+    impl Game {
+        fn new() -> Self {
+            Self { contest: Contest::default(), now: Instant::now() }
+        }
+
+        /// A tenth of a second in which so many packets of 1250 bytes leave, and every `lost`th does not come.
+        fn pass(&mut self, packets: u32, lost: u32) {
+            for n in 0..packets {
+                let at = self.now + TENTH * n / packets;
+                let left = Departure { at, bytes: 1250, pace: 1e6, in_train: false };
+                let came = lost == 0 || n % lost != 0;
+                self.contest.on(&Outcome { left, arrived: came.then_some(TENTH) });
+            }
+            self.now += TENTH;
+        }
+
+        /// 2/5 of what came through is sent. What a queue of this length is after so many tenths of a second.
+        fn watch(&mut self, tenths: u32, queue: impl Fn(u32) -> f64) -> Option<Foreign> {
+            (0..tenths).find_map(|n| {
+                self.pass(4, 0);
+                self.contest.watch((queue(n), JITTER), CARRIED, 0.0, TENTH, self.now)
+            })
+        }
+
+        fn begun() -> Self {
+            let mut game = Self::new();
+            assert_eq!(game.watch(30, |_| 300.0), Some(Foreign::Begin(FAIR * CARRIED)));
+            game
+        }
+
+        /// The first that is no change, while so many packets leave each tenth and every `lost`th does not come.
+        fn contend(&mut self, tenths: u32, lost: u32, queue: impl Fn(u32) -> f64) -> Option<(u32, Says)> {
+            (0..tenths).find_map(|n| {
+                self.pass(10, lost);
+                match self.contest.contend((queue(n), JITTER), FAIR * CARRIED, TENTH, self.now) {
+                    Says::Change { most, .. } => {
+                        assert_eq!(most, MOST * CARRIED);
+                        None
+                    }
+                    other => Some((n, other)),
+                }
+            })
+        }
+    }
+
+    /// A download's queue comes and goes by three tenths.
+    fn saw(n: u32) -> f64 {
+        400.0 - f64::from(n % 20) * 6.0
+    }
+
+    #[test]
+    fn a_queue_that_stands_is_somebody_elses_and_one_that_goes_is_ours() {
+        Game::begun();
+        // What is not sent takes 60 ms off it each tenth of a second.
+        let ours = Game::new().watch(30, |n| (300.0 - 60.0 * f64::from(n)).max(0.0));
+        assert_eq!(ours, None);
+    }
+
+    #[test]
+    fn a_contest_lasts_as_long_as_the_others_queue() {
+        let mut game = Game::begun();
+        assert_eq!(game.contend(150, 0, saw), None);
+        let (after, says) = game.contend(50, 0, |_| 10.0).unwrap();
+        assert_eq!(says, Says::Gone);
+        assert!((4..=6).contains(&after), "{after} tenths of a second");
+        assert!(!game.contest.is_on());
+    }
+
+    #[test]
+    fn what_grows_on_or_stays_as_it_is_was_no_queue() {
+        let grows = Game::begun().contend(60, 0, |n| 300.0 + 20.0 * f64::from(n.saturating_sub(20)));
+        let Some((_, Says::Longer(ms))) = grows else { panic!("{grows:?}") };
+        assert!((290.0..310.0).contains(&ms), "{ms}");
+        let mut short = Game::new();
+        assert!(short.watch(30, |_| 120.0).is_some());
+        let (after, says) = short.contend(100, 0, |_| 120.0).unwrap();
+        assert_eq!(says, Says::Longer(120.0));
+        assert!((40..=43).contains(&after), "{after} tenths of a second");
+    }
+
+    #[test]
+    fn who_loses_much_contends_with_themselves() {
+        let mut game = Game::begun();
+        let (after, says) = game.contend(50, 2, saw).unwrap();
+        assert_eq!(says, Says::Gone);
+        assert!(after < 12, "{after} tenths of a second");
+        // A tenth lost is what a download costs.
+        assert_eq!(Game::begun().contend(50, 10, saw), None);
+    }
+}

@@ -16,8 +16,10 @@ const START: f64 = 1_000_000.0;
 const LEAST_ANEW: f64 = 300_000.0;
 /// Sound alone, at its least.
 const LEAST: f64 = 24_000.0;
-/// A report that comes so long after the one before says that the link was away.
+/// A report that comes so long after the one before says that the link was away; so does a shorter time, if nothing came
+/// of what left in it, and what came before and after did so as usual: a full line lets something through.
 const AWAY: Duration = Duration::from_millis(900);
+const GONE: Duration = Duration::from_millis(350);
 /// After a cut nothing is cut again before reports tell of packets that left so long after it.
 const EFFECT: Duration = Duration::from_millis(250);
 /// A queue that has shrunk to this part since needs no deeper cut.
@@ -224,7 +226,9 @@ impl Estimator {
 
     /// Whether nothing of late shows that the link has a limit, or it is far from reached.
     pub(crate) fn has_room(&self) -> bool {
-        let spare = || self.contest.sent().is_some_and(|sent| self.target > ROOMY * sent);
+        let much = || self.contest.sent().is_some_and(|sent| self.target > ROOMY * sent);
+        // While a queue drains little is sent for that reason.
+        let spare = || !self.draining && self.queue.is_low() && much();
         (self.capacity.is_none() || spare()) && !self.queue.over && !self.contest.is_on()
     }
 
@@ -299,7 +303,7 @@ impl Estimator {
         };
         self.word = Word::Comes;
         let since = self.reported.replace(now).map(|last| now.saturating_duration_since(last));
-        let away = since.is_some_and(|since| since > AWAY);
+        let away = since.is_some_and(|since| since > AWAY || (since > GONE && is_hole(outcomes)));
         if let Some(since) = since.filter(|_| !away) {
             let since = since.clamp(OFTENEST, RAREST);
             // That they have become rarer is learnt sooner than the opposite: patience costs less.
@@ -522,7 +526,10 @@ impl Estimator {
         let cut = if self.draining { cut.max(OF_FIRST * self.cut_to).max(self.least()) } else { cut };
         self.target = self.target.min(cut);
         self.cut = Some((now, self.queue.ms));
-        if !self.draining {
+        if self.draining {
+            // A queue that stands all the same takes that back by and by.
+            self.least_refined *= OF_FIRST;
+        } else {
             (self.cut_to, self.least_refined) = (rate, OF_FULL * rate);
         }
         self.draining = true;
@@ -607,4 +614,12 @@ impl Estimator {
             self.target = self.target.min(0.9 * train.rate);
         }
     }
+}
+
+/// Whether nothing came of what left in some [`GONE`].
+fn is_hole(outcomes: &[Outcome]) -> bool {
+    let mut came = outcomes.iter().filter(|outcome| outcome.arrived.is_some()).map(|outcome| outcome.left.at);
+    let begun = outcomes.first().map(|outcome| outcome.left.at);
+    let Some(mut last) = begun else { return false };
+    came.any(|at| at.saturating_duration_since(std::mem::replace(&mut last, at)) > GONE)
 }

@@ -111,6 +111,21 @@ fn a_path_that_becomes_longer_and_loses_is_not_taken_for_a_full_one() {
     }
 }
 
+/// At once, and not by steps.
+#[test]
+fn a_line_that_becomes_next_to_nothing_is_left_to_the_sound() {
+    let (mut late, mut packets) = (0, 0);
+    for seed in 0..10 {
+        let thin = Link { rate: 50e3, ..GOOD };
+        let pieces = twice(seed, 30, 1.7e6, &[(0.0, Link { rate: 2e6, ..GOOD }), (10.0, thin)]);
+        let after = || pieces.iter().filter(|p| p.at > 13.0);
+        late += after().map(|p| p.late).sum::<u32>();
+        packets += after().map(|p| p.packets).sum::<u32>();
+    }
+    // It is tried now and then whether there is more.
+    assert!(late * 6 < packets, "{late} of {packets} waited over 200 ms");
+}
+
 /// Reports come back through lines as full.
 #[test]
 fn stairs_down_to_50_kbs_are_followed() {
@@ -157,6 +172,61 @@ fn a_late_report_is_a_first_sign_for_a_moment_and_silence_is_one_until_it_ends()
     assert_eq!(estimator.next_word(at(500)).map(|due| due > at(730)), Some(true), "not heeded any more");
 }
 
+/// Tells of so many packets of 1250 bytes each tenth of a second, which take `trip` ms.
+fn tell(estimator: &mut Estimator, start: Instant, tenths: std::ops::Range<u32>, packets: u32, trip: u32) {
+    for tenth in tenths {
+        let outcome = |n: u32| {
+            let ms = tenth * 100 + n * 100 / packets;
+            let left = Departure { at: start + MS * ms, bytes: 1250, pace: 1e6, in_train: false };
+            Outcome { left, arrived: Some(MS * (ms + trip)) }
+        };
+        let outcomes: Vec<Outcome> = (0..packets).map(outcome).collect();
+        estimator.on(&outcomes, start + MS * (tenth * 100 + 120 + trip));
+    }
+}
+
+#[test]
+fn a_path_that_has_become_longer_in_an_outage_is_no_queue() {
+    let start = Instant::now();
+    let mut estimator = Estimator::new(4.5e6);
+    tell(&mut estimator, start, 0..30, 10, 20);
+    let before = estimator.target();
+    tell(&mut estimator, start, 60..90, 10, 220);
+    assert!(estimator.target() >= before, "{before} {}", estimator.target());
+    // From one report to the next it is one, for all one knows.
+    let mut other = Estimator::new(4.5e6);
+    tell(&mut other, start, 0..30, 10, 20);
+    tell(&mut other, start, 30..34, 10, 220);
+    assert!(other.target() < before, "{before} {}", other.target());
+}
+
+#[test]
+fn a_line_that_is_far_from_full_has_room_though_a_limit_was_seen() {
+    let start = Instant::now();
+    let mut estimator = Estimator::new(4.5e6);
+    tell(&mut estimator, start, 0..30, 10, 20);
+    assert!(estimator.has_room());
+    tell(&mut estimator, start, 30..34, 10, 120);
+    assert!(!estimator.has_room(), "a queue");
+    (34..39).for_each(|tenth| tell(&mut estimator, start, tenth..tenth + 1, 5, 120 - 20 * (tenth - 34)));
+    tell(&mut estimator, start, 39..44, 10, 20);
+    assert!(!estimator.has_room(), "what is sent is what it was seen to carry");
+    tell(&mut estimator, start, 44..54, 2, 20);
+    assert!(estimator.has_room());
+}
+
+#[test]
+fn another_path_is_begun_with_what_a_call_can_do_with_and_without_the_old_ones_limits() {
+    let start = Instant::now();
+    let mut estimator = Estimator::new(4.5e6);
+    tell(&mut estimator, start, 0..30, 10, 20);
+    tell(&mut estimator, start, 30..40, 1, 400);
+    assert!(!estimator.has_room());
+    let anew = estimator.anew();
+    assert!((3e5..=1e6).contains(&anew.target()), "{}", anew.target());
+    assert!(anew.has_room() && anew.loss() == 0.0 && anew.round_trip().is_none());
+}
+
 /// As Chromium's do where little is sent.
 #[test]
 fn reports_that_come_seldom_are_no_sign_of_a_queue() {
@@ -181,6 +251,24 @@ fn an_outage_is_forgotten_at_once() {
         let after = mean(&pieces, 14.0, 20.0, |p| p.target);
         assert!(after > 1.6e6, "{after}\n{}", show(&pieces));
     }
+}
+
+/// All that left in half a second is lost, which the first report afterwards tells. That is no full line.
+#[test]
+fn nor_does_a_short_one_leave_anything() {
+    let start = Instant::now();
+    let mut estimator = Estimator::new(4.5e6);
+    tell(&mut estimator, start, 0..30, 10, 20);
+    let before = estimator.target();
+    let outcome = |n: u32| {
+        let ms = 3000 + n * 10;
+        let left = Departure { at: start + MS * ms, bytes: 1250, pace: 1e6, in_train: false };
+        Outcome { left, arrived: (n >= 50).then_some(MS * (ms + 20)) }
+    };
+    estimator.on(&(0..60).map(outcome).collect::<Vec<_>>(), start + MS * 3640);
+    assert!(estimator.target() >= before, "{before} {}", estimator.target());
+    tell(&mut estimator, start, 36..46, 10, 20);
+    assert!(estimator.target() >= before && estimator.has_room(), "{before} {}", estimator.target());
 }
 
 #[test]

@@ -128,9 +128,12 @@ struct World {
     reports: VecDeque<(Instant, Vec<Outcome>)>,
     /// What left and was not told of.
     untold: VecDeque<Instant>,
-    /// As [`Estimator`]'s users do: no picture below 65 kb/s, until 80 kb/s were there for two seconds.
+    /// As [`Estimator`]'s users do: no picture below 62 kb/s, until 80 kb/s were there for a while, twice as long after
+    /// each that had to stop again soon (less where there is plenty, which is left out here).
     suspended: bool,
     enough: Option<Instant>,
+    resumed: Option<Instant>,
+    patience: Duration,
     sound_due: Instant,
     download: Download,
     piece: Piece,
@@ -169,6 +172,8 @@ pub(super) fn run_world(
         untold: VecDeque::new(),
         suspended: false,
         enough: None,
+        resumed: None,
+        patience: 700 * MS,
         sound_due: start,
         download: Download::new(start),
         piece: Piece::default(),
@@ -243,12 +248,16 @@ impl World {
 
     fn judge(&mut self, now: Instant) {
         let target = self.estimator.target();
-        if target < 65e3 {
+        if target < 62e3 {
+            if !self.suspended {
+                let soon = self.resumed.is_some_and(|at| now - at < 8000 * MS);
+                self.patience = if soon { (self.patience * 2).min(32_000 * MS) } else { 700 * MS };
+            }
             (self.suspended, self.enough) = (true, None);
         } else if target < 80e3 {
             self.enough = None;
-        } else if now - *self.enough.get_or_insert(now) >= 2000 * MS {
-            self.suspended = false;
+        } else if self.suspended && now - *self.enough.get_or_insert(now) >= self.patience {
+            (self.suspended, self.resumed) = (false, Some(now));
         }
     }
 
