@@ -14,10 +14,10 @@ use std::sync::Arc;
 use vpx_sys::vp8e_enc_control_id as control;
 use vpx_sys::{vpx_codec_ctx_t, vpx_codec_enc_cfg_t, vpx_codec_err_t, vpx_image_t};
 
-/// What the rate control aims to have saved, and what it has left after a fall of the bitrate, both in ms of it. Saved at
-/// the old bitrate, or spent at the old quality, it is seconds of the new one: from 1.7 Mb/s to 240 kb/s the second after
-/// the fall takes 346 kbit without this, and 209 with it (640x360, the lab's clip).
-const OPTIMAL: u32 = 600;
+/// What the rate control aims to have saved, and what it has left at most after a fall of the bitrate, both in ms of it.
+/// What was saved at the old bitrate is seconds of the new one: from 1.7 Mb/s to 240 kb/s the second after the fall takes 346 kbit
+/// without this, and 209 with it (640x360, the lab's clip). A debt from before stays as it is.
+pub(super) const OPTIMAL: u32 = 600;
 const IN_DEBT: u32 = 400;
 
 /// libvpx's words for an error code.

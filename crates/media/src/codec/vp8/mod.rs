@@ -43,9 +43,9 @@ impl Vp8Settings {
         if self.width * self.height < 352 * 288 { -4 } else { -6 }
     }
 
-    /// Bound on a keyframe, in percent of a mean frame: half of the 600 ms rate buffer.
+    /// Bound on a keyframe, in percent of a mean frame: half of what the rate control aims to have saved.
     fn max_intra_percent(&self) -> u32 {
-        (600 * self.fps / 20).max(300)
+        (ffi::OPTIMAL * self.fps / 20).max(300)
     }
 }
 
@@ -95,7 +95,8 @@ pub fn default_bitrate(width: u32, height: u32) -> u32 {
     2_000_000
 }
 
-/// A bitrate that falls to this share means that the network is full: no picture may be larger than it now allows.
+/// A bitrate below this share of the highest since it last fell so far means that the network is full, and what was saved
+/// at the old one is too much for it.
 const FALL: f64 = 0.85;
 
 /// A VP8 encoder.
