@@ -29,6 +29,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(32);
 const SOON: Duration = Duration::from_secs(8);
 /// With so much there is little doubt, and patience is a third.
 const PLENTY: f64 = 250_000.0;
+const MOST_AT_PLENTY: Duration = Duration::from_secs(4);
 /// The most that a picture gives up for those that wait.
 const MOST_CATCH_UP: f64 = 0.4;
 /// The least that a picture is encoded at.
@@ -111,7 +112,7 @@ impl Allocation {
             return;
         }
         let since = *self.enough.get_or_insert(now);
-        let patience = if bitrate > PLENTY { self.patience / 3 } else { self.patience };
+        let patience = if bitrate > PLENTY { (self.patience / 3).min(MOST_AT_PLENTY) } else { self.patience };
         if now.saturating_duration_since(since) >= patience {
             (self.suspended, self.resumed) = (false, Some(now));
         }
@@ -209,7 +210,7 @@ mod tests {
         assert!(at(200, 70_000.0), "not enough to come back");
         assert!(at(300, 100_000.0) && at(900, 100_000.0));
         assert!(!at(1100, 100_000.0));
-        assert!(at(3000, 50_000.0), "too early");
+        assert!(at(3000, 50_000.0), "it was too early");
         assert!(at(3100, 100_000.0) && at(4400, 100_000.0), "twice the patience");
         assert!(!at(4600, 100_000.0));
         assert!(at(7300, 50_000.0) && at(7400, 300_000.0) && at(8200, 300_000.0));
