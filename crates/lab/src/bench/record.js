@@ -5,7 +5,7 @@ const lab = (() => {
   const COLUMNS = 18, ROWS = 2, GRID = [32, 18];
   const LOOKED_AT = 5, OWN_LOOKED_AT = 3;
   const own = [], shown = [], looks = [], heard = [], stats = [];
-  let connection = null, started = false, over = false, seen = false, heardFrom = null, rate = 0;
+  let connection = null, started = false, over = false, seen = false, heardFrom = null, rate = 0, samples = 0;
 
   // Speech is measured: nothing may be taken from it for looking like noise.
   const getUserMedia = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -69,12 +69,13 @@ const lab = (() => {
 
   // Each picture of a video: ms when shown, ms when captured (or null), pictures so far, cells (or null).
   function watch(video, list, everyLook) {
+    const before = list.at(-1)?.count ?? 0;
     let count = 0;
     const step = async (now, about) => {
       if (over) return;
       video.requestVideoFrameCallback(step);
       count += 1;
-      const entry = { at: about.presentationTime, captured: about.captureTime ?? null, count: about.presentedFrames, cells: null };
+      const entry = { at: about.presentationTime, captured: about.captureTime ?? null, count: before + about.presentedFrames, cells: null };
       list.push(entry);
       if (list === own && count % OWN_LOOKED_AT) return;
       const whole = everyLook && count % LOOKED_AT === 0;
@@ -102,15 +103,23 @@ const lab = (() => {
 
   async function listen(track) {
     const reader = new MediaStreamTrackProcessor({ track, maxBufferSize: 500 }).readable.getReader();
-    for (;;) {
+    const keep = (block) => {
+      samples += block.length;
+      heard.push(block);
+    };
+    for (let first = true; ; first = false) {
       const { done, value } = await reader.read();
       if (done || over) return;
-      heardFrom ??= performance.now() - value.duration / 1000;
+      const from = performance.now() - value.duration / 1000;
+      heardFrom ??= from;
       rate = value.sampleRate;
-      const samples = new Float32Array(value.numberOfFrames);
-      value.copyTo(samples, { planeIndex: 0, format: 'f32-planar' });
+      // Between two connections nothing was heard.
+      const silent = first ? Math.round((from - heardFrom) / 1000 * rate) - samples : 0;
+      if (silent > 0) keep(new Int16Array(silent));
+      const block = new Float32Array(value.numberOfFrames);
+      value.copyTo(block, { planeIndex: 0, format: 'f32-planar' });
       value.close();
-      heard.push(Int16Array.from(samples, (sample) => Math.max(-1, Math.min(1, sample)) * 32767));
+      keep(Int16Array.from(block, (sample) => Math.max(-1, Math.min(1, sample)) * 32767));
     }
   }
 
@@ -140,9 +149,16 @@ const lab = (() => {
       if (started) return;
       started = true;
       watch(document.getElementById('self-video'), own, false);
-      watch(other(), shown, true);
-      const receiver = connection.getReceivers().find(({ track }) => track.kind === 'audio');
-      listen(receiver.track);
+      let watched = null, listened = null;
+      // Who was away for long comes back as somebody new, by another connection.
+      const follow = () => {
+        const video = other();
+        if (video && video !== watched) watch(watched = video, shown, true);
+        const track = connection.getReceivers().find(({ track }) => track.kind === 'audio')?.track;
+        if (track && track !== listened) listen(listened = track);
+      };
+      follow();
+      setInterval(() => { if (!over) follow(); }, 100);
       setInterval(() => { if (!over) count(); }, 1000);
     },
     stop() {

@@ -70,7 +70,14 @@ impl Record {
     /// Reads what a `snug` left in its folder; its sound ended at `ended_us`.
     pub(super) fn of_snug(folder: &Path, ended_us: u64) -> Result<Self> {
         let (own, _) = pictures(&folder.join("self.y4m"), usize::MAX)?;
-        let (shown, looks) = pictures(&crate::ends::snug::picture_of_other(folder)?, LOOKED_AT)?;
+        let (mut shown, mut looks) = (Vec::new(), Vec::new());
+        for other in crate::ends::snug::pictures_of_others(folder)? {
+            let (more_shown, more_looks) = pictures(&other, LOOKED_AT)?;
+            shown.extend(more_shown);
+            looks.extend(more_looks);
+        }
+        shown.sort_by_key(|shown| shown.at_us);
+        looks.sort_by_key(|look| look.at_us);
         let (heard, rate) = read_wav(&folder.join("heard.wav"))?;
         let heard = resampled(&heard, rate, RATE);
         let lasted = heard.len() as u64 * 1_000_000 / u64::from(RATE);

@@ -134,6 +134,13 @@ impl Snug {
 
 /// The one picture file in a folder that is not one's own.
 pub(crate) fn picture_of_other(folder: &Path) -> Result<PathBuf> {
+    let mut found = pictures_of_others(folder)?;
+    ensure!(found.len() == 1, "{} shows {} others instead of one", folder.display(), found.len());
+    found.pop().context("nobody was shown")
+}
+
+/// All of them: who was away for long comes back as somebody new.
+pub(crate) fn pictures_of_others(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -143,6 +150,6 @@ pub(crate) fn picture_of_other(folder: &Path) -> Result<PathBuf> {
             found.push(path);
         }
     }
-    ensure!(found.len() == 1, "{} shows {} others instead of one", folder.display(), found.len());
-    found.pop().context("nobody was shown")
+    ensure!(!found.is_empty(), "{}: nobody was shown", folder.display());
+    Ok(found)
 }
