@@ -48,7 +48,7 @@ pub struct Way {
     pub jitter_buffer: Option<f64>,
 }
 
-/// Measures all directions, and how far apart two recordings of the same thing are.
+/// Measures all directions, how far apart two recordings of the same thing are, and what the sound server takes without us.
 ///
 /// # Errors
 /// When a program is missing or ends, with what to do.
@@ -59,7 +59,7 @@ pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
     // Chromium's, from the beginning: a change of the default takes streams with it that were on the old one.
     daemon.control(&["set-default-source", &device(Kind::Mic, 2)])?;
     daemon.control(&["set-default-sink", &device(Kind::Ear, 2)])?;
-    let mut ways = vec![itself(&daemon, plan).await?];
+    let mut ways = vec![itself(&daemon, plan).await?, server_alone(&daemon, plan).await?];
     let server = serve(&plan.server).await?;
     let stats = [1, 2].map(|who| daemon.path().join(format!("stats{who}.jsonl")));
     let one = Snug::start(&daemon, &plan.snug, &server, 1, &stats[0]).await?;
@@ -108,6 +108,17 @@ async fn chromium(daemon: &Daemon, server: &Server, screen: &Screen) -> Result<B
 async fn itself(daemon: &Daemon, plan: &Plan) -> Result<Way> {
     let mouth = device(Kind::Mouth, 1);
     between(daemon, plan, 1, [&mouth, &mouth], "a recording of itself").await
+}
+
+/// What the sound server takes of it: the same microphone copied to the same speaker by the server itself, which is to
+/// hold as much as Snug's streams ask for, 5 ms at the microphone and 20 at the speaker.
+async fn server_alone(daemon: &Daemon, plan: &Plan) -> Result<Way> {
+    let ends = [format!("source={}", device(Kind::Mic, 1)), format!("sink={}", device(Kind::Ear, 2))];
+    daemon.control(&["load-module", "module-loopback", &ends[0], &ends[1], "latency_msec=25"])?;
+    tokio::time::sleep(SETTLE).await;
+    let way = listen(daemon, plan, 1, 2, "PulseAudio alone").await;
+    daemon.control(&["unload-module", "module-loopback"])?;
+    way
 }
 
 async fn listen(daemon: &Daemon, plan: &Plan, from: usize, to: usize, name: &str) -> Result<Way> {
