@@ -65,8 +65,10 @@ export class Signaling {
    * @param question a message that the server always answers
    */
   doubt(question) {
-    if (!this.#welcome || this.#spare) return;
+    if (!this.#welcome) return;
     this.send(question);
+    // A spare that has not opened since the last doubt asks at ever longer intervals, up to half a minute.
+    this.#forgetSpare();
     const spare = new WebSocket(this.#url);
     this.#spare = spare;
     spare.onopen = () => {
