@@ -1,6 +1,6 @@
 //! What a guest's page kept of a call (`record.js`), fetched and read.
 
-use super::record::{Look, Record, Shown, Stat, luma};
+use super::record::{Look, Record, Shown, Stat, count_on, luma};
 use crate::browser::base64;
 use crate::delay::Sighting;
 use crate::ends::PATIENCE;
@@ -114,13 +114,15 @@ impl Fetched {
         for (about, luma) in told.looks.iter().zip(lumas) {
             looks.extend(look(about, luma, &told, unix)?);
         }
+        let mut stats: Vec<Stat> = told.stats.iter().filter_map(|counters| counters.stat(unix)).collect();
+        count_on(&mut stats);
         Ok(Record {
             source: told.own.iter().filter_map(source).collect(),
             shown: shown(&told.shown, unix),
             looks,
             heard: resampled(&heard, told.rate, RATE),
             heard_from_us: unix(told.heard_from.unwrap_or_default()),
-            stats: told.stats.iter().filter_map(|counters| counters.stat(unix)).collect(),
+            stats,
         })
     }
 }

@@ -94,6 +94,7 @@ impl Record {
             let line: Value = serde_json::from_str(&line?).context("a line of statistics is no JSON")?;
             record.stats.extend(stat(&line));
         }
+        count_on(&mut record.stats);
         Ok(record)
     }
 
@@ -130,6 +131,23 @@ fn pictures(path: &Path, nth: usize) -> Result<(Vec<Shown>, Vec<Look>)> {
         }
     }
     Ok((all, looks))
+}
+
+/// Who comes back by another connection is counted from nothing again: here counters only grow.
+pub(super) fn count_on(stats: &mut [Stat]) {
+    let (mut before, mut last) = (Stat::default(), Stat::default());
+    for stat in stats {
+        let told = *stat;
+        if told.samples < last.samples {
+            before.concealed += last.concealed;
+            before.samples += last.samples;
+            before.plis += last.plis;
+        }
+        stat.concealed += before.concealed;
+        stat.samples += before.samples;
+        stat.plis += before.plis;
+        last = told;
+    }
 }
 
 /// A picture's luma at [`SIZE`].
@@ -224,6 +242,15 @@ mod tests {
             target_kbps: Some(500.0),
         };
         assert_eq!(stat(&json!({"time": 1.5, "participants": [ben]})), Some(wanted));
+    }
+
+    #[test]
+    fn counters_that_begin_anew_count_on() {
+        let stat = |concealed, samples| Stat { concealed, samples, plis: 1.0, ..Stat::default() };
+        let mut stats = [stat(10.0, 100.0), stat(20.0, 200.0), stat(0.0, 50.0), stat(5.0, 100.0)];
+        count_on(&mut stats);
+        let counted = stats.map(|stat| (stat.concealed, stat.samples, stat.plis));
+        assert_eq!(counted, [(10.0, 100.0, 1.0), (20.0, 200.0, 1.0), (20.0, 250.0, 2.0), (25.0, 300.0, 2.0)]);
     }
 
     #[test]
