@@ -109,7 +109,7 @@ fn a_change_of_bitrate_shows_within_a_second() {
 }
 
 #[test]
-fn after_a_fall_of_the_bitrate_no_picture_is_larger_than_it_allows() {
+fn after_a_fall_of_the_bitrate_the_next_pictures_fit_into_it() {
     let settings = Vp8Settings { bitrate: 1_500_000, ..Vp8Settings::new(640, 360, 2) };
     let mut encoder = Vp8Encoder::new(settings).unwrap();
     let bits = |encoder: &mut Vp8Encoder, n: u32| {

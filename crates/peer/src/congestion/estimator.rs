@@ -3,7 +3,7 @@
 use super::acked::Acked;
 use super::contest::{Contest, Foreign, NOT_FULL, Says};
 use super::delay::{Delay, Queue};
-use super::feedback::Outcome;
+use super::feedback::{Outcome, longest_hole};
 use super::lateness::Lateness;
 use super::loss::{Loss, Verdict};
 use super::train::{Train, longest_train};
@@ -36,7 +36,7 @@ const MAKE_WAY: Duration = Duration::from_millis(900);
 const OF_PACE: f64 = 0.85;
 /// What is measured after a cut is no less than this of what was measured at it.
 const REFINED: f64 = 0.5;
-/// And no less than this of what was measured when the queue began, however often it is measured again.
+/// And no less than this of what was measured when the queue began, as long as nothing is cut again.
 const OF_FULL: f64 = 0.3;
 /// A rate measured so lately is not doubted for what a loss says.
 const LATELY: Duration = Duration::from_secs(3);
@@ -303,7 +303,7 @@ impl Estimator {
         };
         self.word = Word::Comes;
         let since = self.reported.replace(now).map(|last| now.saturating_duration_since(last));
-        let away = since.is_some_and(|since| since > AWAY || (since > GONE && is_hole(outcomes)));
+        let away = since.is_some_and(|since| since > AWAY || (since > GONE && longest_hole(outcomes) > GONE));
         if let Some(since) = since.filter(|_| !away) {
             let since = since.clamp(OFTENEST, RAREST);
             // That they have become rarer is learnt sooner than the opposite: patience costs less.
@@ -614,12 +614,4 @@ impl Estimator {
             self.target = self.target.min(0.9 * train.rate);
         }
     }
-}
-
-/// Whether nothing came of what left in some [`GONE`].
-fn is_hole(outcomes: &[Outcome]) -> bool {
-    let mut came = outcomes.iter().filter(|outcome| outcome.arrived.is_some()).map(|outcome| outcome.left.at);
-    let begun = outcomes.first().map(|outcome| outcome.left.at);
-    let Some(mut last) = begun else { return false };
-    came.any(|at| at.saturating_duration_since(std::mem::replace(&mut last, at)) > GONE)
 }

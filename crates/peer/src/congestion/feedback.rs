@@ -31,6 +31,13 @@ pub(crate) struct Outcome {
     pub(crate) arrived: Option<Duration>,
 }
 
+/// The longest time of which nothing came that left in it.
+pub(super) fn longest_hole(outcomes: &[Outcome]) -> Duration {
+    let Some(mut last) = outcomes.first().map(|outcome| outcome.left.at) else { return Duration::ZERO };
+    let came = outcomes.iter().filter(|outcome| outcome.arrived.is_some()).map(|outcome| outcome.left.at);
+    came.map(|at| at.saturating_duration_since(std::mem::replace(&mut last, at))).max().unwrap_or_default()
+}
+
 #[derive(Debug)]
 struct Entry {
     departure: Departure,

@@ -172,15 +172,17 @@ fn a_late_report_is_a_first_sign_for_a_moment_and_silence_is_one_until_it_ends()
     assert_eq!(estimator.next_word(at(500)).map(|due| due > at(730)), Some(true), "not heeded any more");
 }
 
+/// Of a packet of 1250 bytes that left after so many ms, and took `trip` ms if it came.
+fn outcome(start: Instant, ms: u32, trip: Option<u32>) -> Outcome {
+    let left = Departure { at: start + MS * ms, bytes: 1250, pace: 1e6, in_train: false };
+    Outcome { left, arrived: trip.map(|trip| MS * (ms + trip)) }
+}
+
 /// Tells of so many packets of 1250 bytes each tenth of a second, which take `trip` ms.
 fn tell(estimator: &mut Estimator, start: Instant, tenths: std::ops::Range<u32>, packets: u32, trip: u32) {
     for tenth in tenths {
-        let outcome = |n: u32| {
-            let ms = tenth * 100 + n * 100 / packets;
-            let left = Departure { at: start + MS * ms, bytes: 1250, pace: 1e6, in_train: false };
-            Outcome { left, arrived: Some(MS * (ms + trip)) }
-        };
-        let outcomes: Vec<Outcome> = (0..packets).map(outcome).collect();
+        let left = (0..packets).map(|n| tenth * 100 + n * 100 / packets);
+        let outcomes: Vec<Outcome> = left.map(|ms| outcome(start, ms, Some(trip))).collect();
         estimator.on(&outcomes, start + MS * (tenth * 100 + 120 + trip));
     }
 }
@@ -260,12 +262,8 @@ fn nor_does_a_short_one_leave_anything() {
     let mut estimator = Estimator::new(4.5e6);
     tell(&mut estimator, start, 0..30, 10, 20);
     let before = estimator.target();
-    let outcome = |n: u32| {
-        let ms = 3000 + n * 10;
-        let left = Departure { at: start + MS * ms, bytes: 1250, pace: 1e6, in_train: false };
-        Outcome { left, arrived: (n >= 50).then_some(MS * (ms + 20)) }
-    };
-    estimator.on(&(0..60).map(outcome).collect::<Vec<_>>(), start + MS * 3640);
+    let outcomes = (0..60).map(|n| outcome(start, 3000 + n * 10, (n >= 50).then_some(20)));
+    estimator.on(&outcomes.collect::<Vec<_>>(), start + MS * 3640);
     assert!(estimator.target() >= before, "{before} {}", estimator.target());
     tell(&mut estimator, start, 36..46, 10, 20);
     assert!(estimator.target() >= before && estimator.has_room(), "{before} {}", estimator.target());
