@@ -25,6 +25,12 @@ const BINS: usize = BLOCK + 1;
 const AHEAD: usize = 2;
 /// More than so many are more than turns.
 const MOST_AHEAD: usize = 6;
+/// Of what waits even at the least of a second so many blocks are kept, for turns that are not even. The rest would put
+/// off what was played until its echo is there already, which no filter can take away.
+const KEPT: usize = 1;
+const SECOND: usize = 100;
+/// Blocks played without one heard after which there was no microphone: half a second.
+const UNHEARD: usize = 50;
 /// What a bin expects of its partition before anything is known: a path this strong, weaker the later it is.
 const EXPECTED: f32 = 0.1;
 const LATER: f32 = 0.96;
@@ -69,6 +75,10 @@ pub(crate) struct EchoFilter {
     /// Played and not yet met by what was heard.
     waiting: VecDeque<[f32; BLOCK]>,
     running: bool,
+    /// Blocks played since one was heard.
+    unheard: usize,
+    /// The least that waited of late, and since how many blocks heard.
+    least: (usize, usize),
     before: [f32; BLOCK],
     /// As the speaker is thought to bend it; the newest first.
     played: VecDeque<Spectrum>,
@@ -115,6 +125,8 @@ impl EchoFilter {
             backward: planner.plan_fft_inverse(SIZE),
             waiting: VecDeque::new(),
             running: false,
+            unheard: 0,
+            least: (MOST_AHEAD, 0),
             before: [0.0; BLOCK],
             played: (0..PARTS).map(|_| silence()).collect(),
             bend: Bend::default(),
@@ -163,19 +175,22 @@ impl EchoFilter {
 
     /// The speaker is about to play this.
     pub(crate) fn playing(&mut self, block: &[f32; BLOCK]) {
-        // overflow: the speaker runs ahead: the oldest is left out, and what follows is met a block sooner.
+        // overflow: the speaker runs ahead: the oldest is not waited for.
         if self.waiting.len() == MOST_AHEAD {
-            self.waiting.pop_front();
-            self.longer();
+            self.skip();
         }
         self.waiting.push_back(*block);
         self.running |= self.waiting.len() >= AHEAD;
+        self.unheard += 1;
     }
 
     /// The microphone heard this; what the path explains is taken away.
     pub(crate) fn heard(&mut self, block: &mut [f32]) {
         if !self.running {
             return;
+        }
+        if std::mem::take(&mut self.unheard) > UNHEARD {
+            (AHEAD..self.waiting.len()).for_each(|_| self.skip());
         }
         let next = self.waiting.pop_front().unwrap_or_else(|| {
             // The speaker is late: silence stands for what it has not said, and what follows is met a block later.
@@ -186,6 +201,26 @@ impl EchoFilter {
         self.keep_pace();
         self.cancel(block);
         self.learn();
+        self.catch_up();
+    }
+
+    /// Lets go of what waits for no turn.
+    fn catch_up(&mut self) {
+        let (least, blocks) = self.least;
+        let least = least.min(self.waiting.len());
+        self.least = (least, blocks + 1);
+        if blocks + 1 == SECOND {
+            (KEPT..least).for_each(|_| self.skip());
+            self.least = (MOST_AHEAD, 0);
+        }
+    }
+
+    /// The oldest that waits is played; what follows is met a block sooner.
+    fn skip(&mut self) {
+        if let Some(oldest) = self.waiting.pop_front() {
+            self.advance(&oldest);
+            self.longer();
+        }
     }
 
     /// What was played is met later, so its echo comes sooner after it: the path is a partition shorter.
@@ -541,6 +576,31 @@ mod tests {
         for (from, until) in [(3.0, 4.0), (4.6, 5.0), (6.0, 8.0)] {
             let left = quieter(&heard, &out, from, until);
             assert!(left > 12.0, "{from} to {until} s: {left} dB");
+        }
+    }
+
+    #[test]
+    fn an_echo_that_is_soon_back_is_learnt_whenever_the_microphone_came() {
+        let (played, delay) = (speech(8, 1), 2 * BLOCK);
+        let heard = echo(&played, &room(2), delay);
+        // The speaker plays alone for a second and has a block or two more with it when the microphone is opened; or it
+        // plays six blocks at once later on.
+        for (alone, burst) in [(100, 0), (103, 0), (0, 300)] {
+            let mut filter = EchoFilter::new();
+            let (mut next, mut out) = (0, Vec::new());
+            for n in alone..heard.len() / BLOCK {
+                let until = if burst > 0 && n >= burst { n + 6 } else { n + 1 };
+                while next < until.min(played.len() / BLOCK) {
+                    filter.playing(&block(&played, next));
+                    next += 1;
+                }
+                let mut heard = block(&heard, n);
+                filter.heard(&mut heard);
+                out.extend_from_slice(&heard);
+            }
+            let heard = &heard[alone * BLOCK..];
+            let left = quieter(heard, &out, 5.0, 6.5);
+            assert!(left > 15.0, "{alone}, {burst}: {left} dB");
         }
     }
 
