@@ -279,8 +279,10 @@ impl EchoFilter {
     fn learn_pace(&mut self) {
         let (along, whole) = std::mem::take(&mut self.moved);
         if whole > 0.0 {
+            // A filter that explains little of what is heard is put right by chance.
+            let explained = (1.0 - self.power.1 / self.power.0.max(FLOOR)).max(0.0).powi(2);
             let more = (along / whole).clamp(-MOST_PUT_RIGHT, MOST_PUT_RIGHT);
-            self.pace = (self.pace + PACED * more).clamp(-MOST_PACE, MOST_PACE);
+            self.pace = (self.pace + PACED * explained * more).clamp(-MOST_PACE, MOST_PACE);
         }
     }
 
@@ -609,5 +611,35 @@ mod tests {
         let mut filter = EchoFilter::new();
         (0..1000).for_each(|_| filter.playing(&[0.1; BLOCK]));
         assert_eq!(filter.waiting.len(), MOST_AHEAD);
+    }
+
+    #[test]
+    fn silence_has_no_pace() {
+        // What a decoder plays of silence, and the noise of a room, which have nothing to do with each other; then speech.
+        let noise = |loud: f32, seed| {
+            let mut noise = Lcg::new(seed);
+            move || loud * noise.next_f32()
+        };
+        let silent = 20 * 48_000;
+        let mut dither = noise(3e-5, 5);
+        let mut low = 0.0;
+        let mut played: Vec<f32> = (0..silent)
+            .map(|_| {
+                low += 0.03 * (dither() - low);
+                low
+            })
+            .collect();
+        played.extend(speech(4, 1));
+        let (mut heard, mut hum) = (echo(&played, &room(2), 1440), noise(1e-3, 6));
+        heard.iter_mut().for_each(|x| *x += hum());
+        let mut filter = EchoFilter::new();
+        for n in 0..silent / BLOCK {
+            filter.playing(&block(&played, n));
+            filter.heard(&mut block(&heard, n));
+            assert!(filter.pace.abs() < STILL, "{} after {n} blocks", filter.pace);
+        }
+        let out = run(&played, &heard, |_| 1);
+        let left = quieter(&heard, &out, 21.0, 22.0);
+        assert!(left > 15.0, "{left} dB in the first second of speech");
     }
 }
