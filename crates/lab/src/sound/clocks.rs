@@ -61,6 +61,8 @@ pub struct Way {
     pub purest: f32,
     /// Seconds that were silent for 10 ms and more.
     pub gaps: usize,
+    /// The seconds that were not clean.
+    pub flaws: Vec<Second>,
     /// Chirps heard, and played.
     pub chirps: (usize, usize),
     /// Milliseconds from mouth to ear: median of the first minute's chirps, of the last minute's, and the most.
@@ -69,10 +71,28 @@ pub struct Way {
     pub guessed: [f64; 3],
 }
 
+/// A second without a chirp.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Second {
+    /// When it began, in seconds since the pipes were opened.
+    pub at: f64,
+    /// The tone's share of it.
+    pub tone: f32,
+    /// Whether something clicked.
+    pub click: bool,
+    /// Whether 10 ms and more were silent.
+    pub gap: bool,
+}
+
+impl Second {
+    fn clean(&self) -> bool {
+        self.tone >= CLEAN && !self.click && !self.gap
+    }
+}
+
 /// What was heard in [`CHIRPS`] seconds.
 struct Stretch {
-    /// Of each second without a chirp: the tone's share, whether something clicked, whether something was missing.
-    seconds: Vec<(f32, bool, bool)>,
+    seconds: Vec<Second>,
     /// Seconds from mouth to ear, where the chirp was heard.
     delay: Option<f64>,
 }
@@ -191,24 +211,30 @@ async fn hear(file: PathBuf, pace: Pace, mut over: watch::Receiver<bool>) -> Res
     let mut ticks = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            _ = over.changed() => return Ok(all),
+            _ = over.changed() => break,
             _ = ticks.tick() => {}
         }
         let until = pace.now();
         bytes.resize((until - at) as usize * 2, 0);
         tokio::select! {
-            _ = over.changed() => return Ok(all),
+            _ = over.changed() => break,
             read = pipe.read_exact(&mut bytes) => drop(read?),
         }
         pcm.extend(bytes.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32_768.0));
         at = until;
         let long = (CHIRPS as f64 * pace.rate) as usize;
         if pcm.len() >= long {
-            let from = at - pcm.len() as u64;
-            all.push(stretch(&pcm[..long], from as f64 / pace.rate, pace.rate, all.len() as u64));
-            pcm.drain(..long);
+            let from = (at - pcm.len() as u64) as f64 / pace.rate;
+            let (part, n) = (pcm.drain(..long).collect::<Vec<f32>>(), all.len() as u64);
+            // Looking takes longer than the pipes hold.
+            all.push(tokio::task::spawn_blocking(move || stretch(&part, from, pace.rate, n)));
         }
     }
+    let mut looked = Vec::new();
+    for stretch in all {
+        looked.push(stretch.await?);
+    }
+    Ok(looked)
 }
 
 /// Looks through stretch `n`, which begins at `from` seconds.
@@ -223,8 +249,8 @@ fn stretch(pcm: &[f32], from: f64, rate: f64, n: u64) -> Stretch {
             .map_or(begins < spoken + WITHIN && ends > spoken, |at| begins < at + 0.2 && ends > at - 0.1);
         let part = pcm.get(n * RATE as usize..(n + 1) * RATE as usize).filter(|_| !chirped)?;
         let steepest = part.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
-        let missing = part.chunks(480).any(|block| rms(block) < LOUD / 10.0);
-        Some((tone_share(part, HERTZ), steepest > STEEP, missing))
+        let gap = part.chunks(480).any(|block| rms(block) < LOUD / 10.0);
+        Some(Second { at: from + begins, tone: tone_share(part, HERTZ), click: steepest > STEEP, gap })
     };
     Stretch { seconds: (0..CHIRPS as usize).filter_map(second).collect(), delay }
 }
@@ -248,10 +274,11 @@ fn judge(name: &str, heard: &[Stretch], stats: &Path) -> Result<Way> {
     let last = lines.last().unwrap_or(settled);
     Ok(Way {
         name: name.into(),
-        clean: seconds().filter(|(share, click, missing)| *share >= CLEAN && !click && !missing).count(),
+        clean: seconds().filter(|second| second.clean()).count(),
         seconds: seconds().count(),
-        purest: seconds().map(|(share, ..)| *share).fold(1.0, f32::min),
-        gaps: seconds().filter(|(_, _, missing)| *missing).count(),
+        purest: seconds().map(|second| second.tone).fold(1.0, f32::min),
+        gaps: seconds().filter(|second| second.gap).count(),
+        flaws: seconds().filter(|second| !second.clean()).copied().collect(),
         chirps: (delays.len(), heard.len()),
         delay: [early, late, delays.iter().copied().fold(0.0, f64::max)],
         guessed: std::array::from_fn(|n| last[n] - settled[n]),
@@ -264,7 +291,7 @@ pub fn markdown(ways: &[Way]) -> String {
         "| | clean seconds | least share of the tone | seconds with a gap | chirps heard | delay in the first minute, in the last, at most, ms | guessed, left out, added, ms |\n",
     );
     out.push_str("|---|---|---|---|---|---|---|\n");
-    for Way { name, clean, seconds, purest, gaps, chirps, delay, guessed } in ways {
+    for Way { name, clean, seconds, purest, gaps, chirps, delay, guessed, .. } in ways {
         let three = |all: &[f64; 3]| all.map(|ms| format!("{ms:.0}")).join(", ");
         let (heard, played) = chirps;
         // Writing to a text does not fail.
@@ -299,8 +326,7 @@ mod tests {
             let stretch = heard(0.123, rate, |_, x| x);
             assert!((stretch.delay.unwrap() - 0.123).abs() < 0.001, "{:?}", stretch.delay);
             assert!(stretch.seconds.len() >= 8);
-            let clean = |(share, click, missing): &(f32, bool, bool)| *share > CLEAN && !click && !missing;
-            assert!(stretch.seconds.iter().all(clean), "{:?}", stretch.seconds);
+            assert!(stretch.seconds.iter().all(Second::clean), "{:?}", stretch.seconds);
         }
     }
 
@@ -312,7 +338,8 @@ mod tests {
             20_000 => x + 0.1,
             _ => x,
         });
-        assert!(stretch.seconds[0].1 && !stretch.seconds[0].2 && stretch.seconds[2].2);
-        assert!(!stretch.seconds[1].1 && !stretch.seconds[1].2);
+        let seen: Vec<(bool, bool)> = stretch.seconds[..2].iter().map(|s| (s.click, s.gap)).collect();
+        assert_eq!(seen, [(true, false), (false, false)]);
+        assert!(stretch.seconds[2].gap);
     }
 }
