@@ -13,6 +13,7 @@ mod ends;
 mod pulse;
 mod room;
 mod score;
+mod wire;
 
 use crate::pesq::Judge;
 use crate::tone::RATE;

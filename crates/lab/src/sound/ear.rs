@@ -4,7 +4,8 @@
 use super::chirp::{Recording, chirps};
 use super::ends::{Player, Recorder, Screen, Snug, serve};
 use super::pulse::{Daemon, Kind, device};
-use crate::browser::{Browser, Options};
+use super::wire::{self, Tap};
+use crate::browser::{Browser, Options, Page};
 use crate::delay::percentile;
 use crate::ends::server::Server;
 use anyhow::{Context, Result, ensure};
@@ -19,6 +20,9 @@ const SPACING: f32 = 1.013;
 /// A chirp that is not heard within this was not heard.
 const WITHIN: f64 = 0.9;
 const AMPLITUDE: f32 = 0.4;
+/// Milliseconds of a packet, and of what Opus looks ahead. A chirp begins anywhere in a packet.
+const PACKET: f64 = 20.0;
+const LOOKAHEAD: f64 = 6.5;
 /// The call runs for so long before anything counts: delays settle.
 const SETTLE: Duration = Duration::from_secs(8);
 
@@ -46,6 +50,23 @@ pub struct Way {
     pub delay: Option<[f64; 4]>,
     /// Of these, milliseconds in the receiving Snug's jitter buffer; none where that is Chromium.
     pub jitter_buffer: Option<f64>,
+    /// Milliseconds from the mouth to the first packet with sound on the wire, mean, without what the packet itself
+    /// takes: the microphone's share. None where nothing passes a wire.
+    pub to_wire: Option<f64>,
+    /// What is left of the delay without that, the packet, Opus and the jitter buffer: the speaker's share. None where
+    /// that is Chromium's, whose jitter buffer is not known.
+    pub from_buffer: Option<f64>,
+}
+
+impl Way {
+    /// With what sound usually waited in the receiving Snug's jitter buffer.
+    fn buffered(mut self, milliseconds: f64) -> Self {
+        let mine = self.delay.zip(self.to_wire);
+        self.from_buffer =
+            mine.map(|(delay, to_wire)| delay[0] - to_wire - PACKET - LOOKAHEAD - milliseconds);
+        self.jitter_buffer = Some(milliseconds);
+        self
+    }
 }
 
 /// Measures all directions, how far apart two recordings of the same thing are, and what the sound server takes without us.
@@ -65,20 +86,18 @@ pub async fn run(plan: &Plan) -> Result<Vec<Way>> {
     let one = Snug::start(&daemon, &plan.snug, &server, 1, &stats[0]).await?;
     let two = Snug::start(&daemon, &plan.snug, &server, 2, &stats[1]).await?;
     tokio::time::sleep(SETTLE).await;
-    let mut way = listen(&daemon, plan, 1, 2, "Snug to Snug").await?;
-    way.jitter_buffer = Some(jitter_buffer(&stats[1])?);
-    ways.push(way);
+    let way = listen(&daemon, plan, 1, 2, "Snug to Snug").await?;
+    ways.push(way.buffered(jitter_buffer(&stats[1])?));
     drop((one, two));
 
     let server = serve(&plan.server).await?;
     let one = Snug::start(&daemon, &plan.snug, &server, 1, &stats[0]).await?;
     let screen = Screen::start().await?;
-    let browser = chromium(&daemon, &server, &screen).await?;
+    let (browser, _) = chromium(&daemon, &server, &screen, "").await?;
     tokio::time::sleep(SETTLE).await;
     ways.push(listen(&daemon, plan, 1, 2, "Snug to Chromium").await?);
-    let mut way = listen(&daemon, plan, 2, 1, "Chromium to Snug").await?;
-    way.jitter_buffer = Some(jitter_buffer(&stats[0])?);
-    ways.push(way);
+    let way = listen(&daemon, plan, 2, 1, "Chromium to Snug").await?;
+    ways.push(way.buffered(jitter_buffer(&stats[0])?));
     drop((one, browser, screen));
     Ok(ways)
 }
@@ -89,19 +108,25 @@ fn awake(daemon: &Daemon) -> Result<[Recorder; 2]> {
     Ok([one?, two?])
 }
 
-/// A browser in the room, with person 2's devices.
-async fn chromium(daemon: &Daemon, server: &Server, screen: &Screen) -> Result<Browser> {
+/// A browser in the room, with the default devices, and its page, in which `script` ran before all else.
+pub(super) async fn chromium(
+    daemon: &Daemon,
+    server: &Server,
+    screen: &Screen,
+    script: &str,
+) -> Result<(Browser, Page)> {
     let environment = daemon.environment().into_iter().filter(|(name, _)| name != "HOME").collect();
     let display = Some(screen.name.clone());
     let options = Options { devices: 0, environment, display, ..Options::default() };
     let browser = Browser::launch(&options).await?;
     let page = browser.page().await?;
+    page.before_load(script).await?;
     page.navigate(&format!("{}/tea", server.url)).await?;
     page.wait_for("snug.media.live('audio')", PATIENCE).await.context("Chromium has no microphone")?;
     page.fill("#name", "Gus").await?;
     page.click("#join").await?;
     page.wait_for("document.body.dataset.view === 'call'", PATIENCE).await?;
-    Ok(browser)
+    Ok((browser, page))
 }
 
 /// The same recorded twice: what the figures cannot tell apart.
@@ -128,11 +153,13 @@ async fn listen(daemon: &Daemon, plan: &Plan, from: usize, to: usize, name: &str
 
 async fn between(daemon: &Daemon, plan: &Plan, who: usize, sinks: [&str; 2], name: &str) -> Result<Way> {
     eprintln!("lab: {name} …");
+    let tap = Tap::start()?;
     let [mouth, ear] = sinks.map(|sink| Recorder::start(daemon, sink));
     let (mouth, ear) = (mouth?, ear?);
     Player::start(daemon, who, &chirps(plan.chirps, SPACING, AMPLITUDE))?.finish().await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let ((spoken, began), (heard, heard_began)) = (mouth.finish().await?, ear.finish().await?);
+    let passed = tap.finish()?;
     let apart = if heard_began >= began {
         (heard_began - began).as_secs_f64()
     } else {
@@ -148,6 +175,9 @@ async fn between(daemon: &Daemon, plan: &Plan, who: usize, sinks: [&str; 2], nam
         spoken.len(),
         plan.chirps
     );
+    let moments: Vec<_> = spoken.iter().map(|at| began + Duration::from_secs_f64(*at)).collect();
+    let waited = wire::first_after(&passed, &moments, WITHIN);
+    let to_wire = waited.iter().sum::<f64>() * 1000.0 / waited.len() as f64 - PACKET / 2.0;
     let at = |share: f64| percentile(&found, share);
     let delay = at(0.5).zip(at(0.95)).zip(at(0.0).zip(at(1.0)));
     Ok(Way {
@@ -156,6 +186,8 @@ async fn between(daemon: &Daemon, plan: &Plan, who: usize, sinks: [&str; 2], nam
         found: found.len(),
         delay: delay.map(|((median, p95), (least, most))| [median, p95, least, most]),
         jitter_buffer: None,
+        to_wire: (waited.len() * 2 > spoken.len()).then_some(to_wire),
+        from_buffer: None,
     })
 }
 
@@ -173,15 +205,19 @@ fn jitter_buffer(stats: &Path) -> Result<f64> {
 
 /// The table.
 pub fn markdown(ways: &[Way]) -> String {
-    let mut out = String::from("| | chirps heard | median, ms | p95 | least–most | of it jitter buffer |\n");
-    out.push_str("|---|---|---|---|---|---|\n");
-    for Way { name, played, found, delay, jitter_buffer } in ways {
+    let mut out = String::from(
+        "| | chirps heard | median, ms | p95 | least–most | microphone to wire, without the packet | jitter buffer | and from there to the speaker |\n",
+    );
+    out.push_str("|---|---|---|---|---|---|---|---|\n");
+    for Way { name, played, found, delay, jitter_buffer, to_wire, from_buffer } in ways {
         let delay = delay.map_or("- | - | -".into(), |[median, p95, least, most]| {
             format!("{median:.1} | {p95:.1} | {least:.1}–{most:.1}")
         });
-        let buffer = jitter_buffer.map_or("-".into(), |ms| format!("{ms:.0}"));
+        let [to_wire, buffer, from_buffer] = [to_wire, jitter_buffer, from_buffer]
+            .map(|part| part.map_or("-".into(), |ms| format!("{ms:.0}")));
         // Writing to a text does not fail.
-        let _ = writeln!(out, "| {name} | {found}/{played} | {delay} | {buffer} |");
+        let _ =
+            writeln!(out, "| {name} | {found}/{played} | {delay} | {to_wire} | {buffer} | {from_buffer} |");
     }
     out
 }
