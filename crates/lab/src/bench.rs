@@ -1,7 +1,7 @@
 //! The call-quality bench: Snug to Snug, Chromium to Chromium, and one to the other and back, with the same
 //! marked clip and the same speech, over the same networks with the same seeds.
 
-mod align;
+pub(crate) mod align;
 mod analyse;
 mod call;
 mod end;

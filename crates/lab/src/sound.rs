@@ -3,8 +3,9 @@
 //! Speech from the far side is played, comes back from the room, and meets a near voice; [`media::audio::cleaner`]
 //! cleans it, fed in blocks of 10 ms as the audio thread does. Figures are of sound alone: no clock, no device.
 //!
-//! [`ear`] and [`clocks`] are of whole calls, on sound devices that are none: how long sound takes from mouth to ear,
-//! and how it comes through when the clocks of two sound cards are apart.
+//! [`ear`], [`clocks`] and [`speakers`] are of whole calls, on sound devices that are none: how long sound takes from
+//! mouth to ear, how it comes through when the clocks of two sound cards are apart, and what is left of the echo of
+//! open speakers, beside Chromium.
 
 mod chirp;
 pub mod clocks;
@@ -13,6 +14,7 @@ mod ends;
 mod pulse;
 mod room;
 mod score;
+pub mod speakers;
 mod wire;
 
 use crate::pesq::Judge;
@@ -37,8 +39,8 @@ const END: f32 = 34.0;
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Echo, a row for each room.
-    pub echo: Vec<(String, Figures)>,
+    /// Echo, a row for each room; and the processor's time for each 10 ms, both directions, microseconds.
+    pub echo: Vec<(String, Figures, f64)>,
     /// Noise, a row for each step of suppression.
     pub noise: Vec<(String, score::NoiseFigures)>,
     /// Quiet and loud voices: dB of full scale before, and after 8 s of gain control.
@@ -50,15 +52,13 @@ pub struct Report {
 /// # Errors
 /// When there is no speech or no PESQ, with what to do.
 pub fn run(pesq: &Path) -> Result<Report> {
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("speech.wav");
-    crate::speech::write_speech(&file)?;
-    let (speech, _) = crate::tone::read_wav(&file)?;
+    let speech = speech()?;
     let judge = Judge::set_up(pesq)?;
     let rooms = rooms();
     let echo = rooms.into_iter().map(|(name, room)| {
         eprintln!("lab: {name} …");
-        Ok((name.to_owned(), echo(&room, &speech, &judge)?))
+        let (figures, took) = echo(&room, &speech, &judge)?;
+        Ok((name.to_owned(), figures, took.as_secs_f64() * 1e6))
     });
     let echo = echo.collect::<Result<_>>()?;
     let steps = [("off", Noise::Off), ("low", Noise::Low), ("medium", Noise::Medium), ("high", Noise::High)];
@@ -69,6 +69,14 @@ pub fn run(pesq: &Path) -> Result<Report> {
     let noise = noise.collect::<Result<_>>()?;
     let gain = [-50.0, -40.0, -26.0, -10.0].map(|level| (level, loudness(level, &speech))).to_vec();
     Ok(Report { echo, noise, gain })
+}
+
+/// A loop of speech.
+fn speech() -> Result<Vec<f32>> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("speech.wav");
+    crate::speech::write_speech(&file)?;
+    Ok(crate::tone::read_wav(&file)?.0)
 }
 
 fn rooms() -> Vec<(&'static str, Room)> {
@@ -96,6 +104,14 @@ fn spoken(speech: &[f32], shift: usize, from: f32, until: f32) -> Vec<f32> {
         .collect()
 }
 
+/// What the far and the near side say in a call on open speakers: the far side alone, both, the near side alone.
+fn voices(speech: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let far =
+        spoken(speech, 0, 0.0, FAR_UNTIL).iter().map(|x| (x * decibels(6.0)).clamp(-1.0, 1.0)).collect();
+    // As loud as the far voice is at the microphone of the desk.
+    (far, spoken(speech, samples(9.7), NEAR_FROM, END))
+}
+
 /// Runs a microphone's sound through the cleaner, with what the speaker plays; and the processor's time for each
 /// 10 ms. What comes out is moved to where it belongs.
 fn clean(processing: Processing, played: &[f32], heard: &[f32]) -> Result<(Vec<f32>, Duration)> {
@@ -113,18 +129,15 @@ fn clean(processing: Processing, played: &[f32], heard: &[f32]) -> Result<(Vec<f
     Ok((out, took))
 }
 
-/// A call on open speakers: the far side alone, both, the near side alone.
-fn echo(room: &Room, speech: &[f32], judge: &Judge) -> Result<Figures> {
-    let far: Vec<f32> =
-        spoken(speech, 0, 0.0, FAR_UNTIL).iter().map(|x| (x * decibels(6.0)).clamp(-1.0, 1.0)).collect();
-    // As loud as the far voice is at the microphone of the desk.
-    let near = spoken(speech, samples(9.7), NEAR_FROM, END);
+/// A call on open speakers, and the processor's time for each 10 ms.
+fn echo(room: &Room, speech: &[f32], judge: &Judge) -> Result<(Figures, Duration)> {
+    let (far, near) = voices(speech);
     let echo = room.echo(&far, 5);
     let heard: Vec<f32> = echo.iter().zip(&near).map(|(a, b)| (a + b).clamp(-1.0, 1.0)).collect();
     // Without gain control: it would be measured instead.
     let processing = Processing { gain: false, ..Processing::default() };
     let (out, took) = clean(processing, &far, &heard)?;
-    score::echo(&echo, &near, &out, took, judge)
+    Ok((score::echo(&echo, &near, &out, judge)?, took))
 }
 
 /// A voice with a fan beside it; nothing is played.
@@ -153,12 +166,12 @@ pub fn markdown(report: &Report) -> String {
         "| echo | first second, dB | after 2 s, dB | worst second after a change, dB | near voice in double talk, \
          PESQ | near voice alone, PESQ | near level, dB | us a 10 ms |\n|---|---|---|---|---|---|---|---|\n",
     );
-    for (name, f) in &report.echo {
+    for (name, f, took) in &report.echo {
         // Writing to a string does not fail.
         let _ = writeln!(
             text,
-            "| {name} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:+.1} | {:.0} |",
-            f.first_db, f.settled_db, f.worst_db, f.double_talk, f.near_alone, f.near_db, f.cpu_us
+            "| {name} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:+.1} | {took:.0} |",
+            f.first_db, f.settled_db, f.worst_db, f.double_talk, f.near_alone, f.near_db
         );
     }
     text += "\n| noise suppression | noise down, dB | voice, dB | PESQ before | PESQ after |\n|---|---|---|---|---|\n";

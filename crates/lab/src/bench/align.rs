@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 /// The rate of all that is here.
-pub(super) const RATE: usize = 16_000;
+pub(crate) const RATE: usize = 16_000;
 /// What is compared at a time: PESQ is made for some 8 s.
-pub(super) const WINDOW: usize = 8 * RATE;
+pub(crate) const WINDOW: usize = 8 * RATE;
 /// Loudness is compared by stretches of 10 ms, then sound by samples within two of them.
 const STRETCH: usize = RATE / 100;
 /// A window whose loudness follows the loop's less than this says nothing of where it is.
@@ -13,14 +13,14 @@ const ALIKE: f64 = 0.5;
 
 /// A window that was heard, and where in the loop it began.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Match {
-    pub(super) heard: Range<usize>,
-    pub(super) looped_from: usize,
+pub(crate) struct Match {
+    pub(crate) heard: Range<usize>,
+    pub(crate) looped_from: usize,
 }
 
 /// Cuts what was heard into windows, and finds each in the loop. Windows in which next to nothing can be
 /// recognized are put where their best neighbour says; nothing where none can be recognized at all.
-pub(super) fn matches(heard: &[f32], looped: &[f32]) -> Vec<Match> {
+pub(crate) fn matches(heard: &[f32], looped: &[f32]) -> Vec<Match> {
     if looped.len() < WINDOW {
         return Vec::new();
     }

@@ -1,7 +1,7 @@
 //! `lab sound`.
 
 use anyhow::{Context, Result};
-use lab::sound::{clocks, ear};
+use lab::sound::{clocks, ear, speakers};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,12 +19,18 @@ pub(crate) struct Args {
     /// --mouth-to-ear.
     #[arg(long, value_name = "MINUTES", conflicts_with = "mouth_to_ear")]
     drift: Option<f64>,
+    /// Instead: what is left of echo, and of the voice, in whole calls of somebody on open speakers, who has Snug, and
+    /// then Chromium, so many calls in each made room (the median counts). Programs as for --mouth-to-ear.
+    #[arg(long, value_name = "CALLS", num_args = 0..=1, default_missing_value = "1")]
+    #[arg(conflicts_with_all = ["mouth_to_ear", "drift"])]
+    open_speakers: Option<usize>,
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     let program = std::env::current_exe()?;
     let beside = program.parent().context("this program stands nowhere")?;
     let (snug, server) = (beside.join("snug"), beside.join("snug-server"));
+    let pesq = beside.parent().unwrap_or(beside).join("lab-pesq");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Some(chirps) = args.mouth_to_ear {
         let ways = runtime.block_on(ear::run(&ear::Plan { chirps, snug, server }))?;
@@ -36,8 +42,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         let ways = runtime.block_on(clocks::run(&plan))?;
         write(&args.json, &ways)?;
         print!("{}", clocks::markdown(&ways));
+    } else if let Some(calls) = args.open_speakers {
+        let rows = runtime.block_on(speakers::run(&speakers::Plan { calls, pesq, snug, server }))?;
+        write(&args.json, &rows)?;
+        print!("{}", speakers::markdown(&rows));
     } else {
-        let report = lab::sound::run(&beside.parent().unwrap_or(beside).join("lab-pesq"))?;
+        let report = lab::sound::run(&pesq)?;
         write(&args.json, &report)?;
         print!("{}", lab::sound::markdown(&report));
     }

@@ -133,6 +133,16 @@ impl Player {
     }
 }
 
+/// What a sink plays, as it plays it: mono, 16 bits, [`RATE`]. It ends when the child is dropped.
+pub(crate) fn listen(daemon: &Daemon, sink: &str) -> Result<(ChildStdout, Child)> {
+    let mut command = Command::new("parec");
+    command.args(["--raw", "--format=s16le", "--rate=48000", "--channels=1", "--latency-msec=10"]);
+    command.args(["-d", &format!("{sink}.monitor")]).stdout(Stdio::piped());
+    let mut child = start(command.envs(daemon.environment()))?;
+    let stdout = child.stdout.take().context("parec has no standard output")?;
+    Ok((stdout, child))
+}
+
 /// Records what a sink plays.
 pub(crate) struct Recorder {
     child: Child,
@@ -142,11 +152,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn start(daemon: &Daemon, sink: &str) -> Result<Self> {
-        let mut command = Command::new("parec");
-        command.args(["--raw", "--format=s16le", "--rate=48000", "--channels=1", "--latency-msec=10"]);
-        command.args(["-d", &format!("{sink}.monitor")]).stdout(Stdio::piped());
-        let mut child = start(command.envs(daemon.environment()))?;
-        let mut stdout = child.stdout.take().context("parec has no standard output")?;
+        let (mut stdout, child) = listen(daemon, sink)?;
         let task = tokio::spawn(async move {
             let (mut bytes, mut chunk, mut began) = (Vec::new(), [0; 4096], None::<Instant>);
             loop {

@@ -1,6 +1,7 @@
 //! A made room: a speaker that bends what is loud, walls that throw it back, a microphone that hears all of it
 //! and noise. Pure and seeded.
 
+use super::BLOCK;
 use crate::tone::RATE;
 use std::f32::consts::TAU;
 
@@ -61,24 +62,20 @@ impl Room {
 
     /// What the microphone hears of what the speaker plays, noise included.
     pub(super) fn echo(&self, played: &[f32], seed: u64) -> Vec<f32> {
-        let mut chance = Chance(seed);
-        let bent: Vec<f32> = played.iter().map(|x| (x * self.drive).tanh() / self.drive).collect();
-        let taps = self.taps(&mut chance);
-        let mut echo = vec![0.0; played.len()];
-        let moved = self.moves.map_or(usize::MAX, |(at, _)| (at * RATE as f32) as usize);
-        for (offset, gain) in taps {
-            let later = self.moves.map_or(0, |(_, ms)| (ms * RATE as f32 / 1000.0) as usize);
-            for (at, sum) in echo.iter_mut().enumerate() {
-                let offset = offset + if at >= moved { later } else { 0 };
-                if at >= offset {
-                    *sum += gain * bent[at - offset];
-                }
-            }
-        }
+        let mut live = self.live(seed);
+        let echo: Vec<f32> = played.chunks(BLOCK).flat_map(|block| live.thrown_back(block)).collect();
         let mut heard = drifted(&echo, self.drift_ppm);
-        let noise = decibels(self.noise_db);
-        heard.iter_mut().for_each(|x| *x += noise * chance.normal());
+        live.add_noise(&mut heard);
         heard
+    }
+
+    /// The same room, for sound that comes block by block. Its clocks do not part.
+    pub(super) fn live(&self, seed: u64) -> Live {
+        let mut chance = Chance(seed);
+        let taps = self.taps(&mut chance);
+        let later = self.moves.map_or(0, |(_, ms)| late(ms));
+        let reach = taps.iter().map(|(offset, _)| offset + later).max().unwrap_or_default();
+        Live { room: *self, taps, past: vec![0.0; reach], at: 0, chance }
     }
 
     /// The direct way and the loudest of the echoes, by how many samples they are late.
@@ -92,9 +89,56 @@ impl Room {
         taps.truncate(TAPS);
         let power: f32 = taps.iter().map(|(_, gain)| gain * gain).sum();
         let scale = decibels(-self.loss_db) / power.sqrt();
-        let delay = (self.delay_ms * RATE as f32 / 1000.0) as usize;
+        let delay = late(self.delay_ms);
         taps.into_iter().map(|(at, gain)| (at + delay, gain * scale)).collect()
     }
+}
+
+/// A room in use.
+#[derive(Clone, Debug)]
+pub(super) struct Live {
+    room: Room,
+    taps: Vec<(usize, f32)>,
+    /// What the speaker gave, as long as an echo of it may come.
+    past: Vec<f32>,
+    /// Samples that have passed.
+    at: usize,
+    chance: Chance,
+}
+
+impl Live {
+    /// What the microphone hears while the speaker plays the next block, noise included.
+    pub(super) fn echo(&mut self, played: &[f32]) -> Vec<f32> {
+        let mut heard = self.thrown_back(played);
+        self.add_noise(&mut heard);
+        heard
+    }
+
+    fn thrown_back(&mut self, played: &[f32]) -> Vec<f32> {
+        let drive = self.room.drive;
+        let moved = self.room.moves.filter(|(from, _)| self.at >= (from * RATE as f32) as usize);
+        let later = moved.map_or(0, |(_, ms)| late(ms));
+        let now = self.past.len();
+        self.past.extend(played.iter().map(|x| (x * drive).tanh() / drive));
+        let mut echo = vec![0.0; played.len()];
+        for (offset, gain) in &self.taps {
+            let source = &self.past[now - offset - later..];
+            echo.iter_mut().zip(source).for_each(|(sum, x)| *sum += gain * x);
+        }
+        self.past.drain(..played.len());
+        self.at += played.len();
+        echo
+    }
+
+    fn add_noise(&mut self, heard: &mut [f32]) {
+        let noise = decibels(self.room.noise_db);
+        heard.iter_mut().for_each(|x| *x += noise * self.chance.normal());
+    }
+}
+
+/// So many milliseconds, in samples.
+fn late(ms: f32) -> usize {
+    (ms * RATE as f32 / 1000.0) as usize
 }
 
 /// The same sound, by a clock that runs faster.
@@ -151,6 +195,15 @@ mod tests {
         let lost = power_db(&played) - power_db(&echo[RATE as usize / 2..]);
         assert!((lost - 12.0).abs() < 1.0, "{lost}");
         assert_eq!(echo, room.echo(&played, 1), "the same seed, the same room");
+    }
+
+    #[test]
+    fn a_room_in_use_is_the_same_room_whatever_the_blocks() {
+        let mut chance = Chance(4);
+        let played: Vec<f32> = (0..RATE / 2).map(|_| 0.3 * chance.normal()).collect();
+        let mut live = Room::DESK.live(5);
+        let blocks: Vec<f32> = played.chunks(333).flat_map(|block| live.echo(block)).collect();
+        assert_eq!(blocks, Room::DESK.echo(&played, 5));
     }
 
     #[test]

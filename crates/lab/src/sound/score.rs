@@ -27,8 +27,6 @@ pub struct Figures {
     pub near_alone: f64,
     /// How much louder it came out than it went in, alone, dB.
     pub near_db: f64,
-    /// The processor's time for each 10 ms, both directions, microseconds.
-    pub cpu_us: f64,
 }
 
 /// What noise suppression made of a voice beside a fan.
@@ -71,13 +69,8 @@ fn part(pcm: &[f32], from: f32, until: f32) -> &[f32] {
     &pcm[samples(from)..samples(until)]
 }
 
-pub(super) fn echo(
-    echo: &[f32],
-    near: &[f32],
-    out: &[f32],
-    took: Duration,
-    judge: &Judge,
-) -> Result<Figures> {
+/// From the echo and the near voice at the microphone, and what became of both.
+pub(super) fn echo(echo: &[f32], near: &[f32], out: &[f32], judge: &Judge) -> Result<Figures> {
     let enhancement = |from, until| ratio_db(part(echo, from, until), part(out, from, until));
     // Speech has pauses: a second is judged only where something is said in it.
     let said = |from: &f32| power(part(echo, *from, from + 1.0)) > 0.1 * power(part(echo, 2.0, NEAR_FROM));
@@ -94,7 +87,6 @@ pub(super) fn echo(
         double_talk: scores[0],
         near_alone: scores[1],
         near_db: ratio_db(part(out, alone.0, alone.1), part(near, alone.0, alone.1)),
-        cpu_us: took.as_secs_f64() * 1e6,
     })
 }
 
