@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{JoinHandle, spawn};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long it may take to notice that nobody wants more.
@@ -51,7 +51,8 @@ impl Tap {
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(NOTICE))?;
         let over = Arc::new(AtomicBool::new(false));
         let flag = over.clone();
-        Ok(Self { over, task: Some(spawn(move || look(&socket, &flag))) })
+        let task = Builder::new().name("wire".into()).spawn(move || look(&socket, &flag))?;
+        Ok(Self { over, task: Some(task) })
     }
 
     /// What passed, in order.
@@ -65,6 +66,8 @@ impl Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
+        // Nobody is left to be told how it ended.
+        let _ = self.task.take().map(JoinHandle::join);
     }
 }
 
