@@ -23,8 +23,8 @@ const SIZE: usize = 2 * BLOCK;
 const BINS: usize = BLOCK + 1;
 /// Blocks played that wait for the microphone's: it and the speaker are served in turns.
 const AHEAD: usize = 2;
-/// More than so many are more than turns.
-const MOST_AHEAD: usize = 6;
+/// More than so many are more than turns, also where a busy machine served one of them late.
+const MOST_AHEAD: usize = 16;
 /// Of what waits even at the least of a second so many blocks are kept, for turns that are not even. The rest would put
 /// off what was played until its echo is there already, which no filter can take away.
 const KEPT: usize = 1;
@@ -45,6 +45,8 @@ const PACED: f32 = 0.3;
 const MOST_PUT_RIGHT: f32 = 0.3;
 const MOST_PACE: f32 = 0.3;
 const STILL: f32 = 0.01;
+/// And what is too quiet to say anything of it, 54 dB below full scale.
+const SILENT: f32 = 0.002;
 /// More left than was heard, by this factor over two blocks or so, and the filter is wrong whoever speaks.
 const WRONG: f32 = 1.25;
 const AT_ONCE: f32 = 0.5;
@@ -80,6 +82,8 @@ pub(crate) struct EchoFilter {
     /// The least that waited of late, and since how many blocks heard.
     least: (usize, usize),
     before: [f32; BLOCK],
+    /// Whether the last block played was more than silence.
+    plays: bool,
     /// As the speaker is thought to bend it; the newest first.
     played: VecDeque<Spectrum>,
     bend: Bend,
@@ -128,6 +132,7 @@ impl EchoFilter {
             unheard: 0,
             least: (MOST_AHEAD, 0),
             before: [0.0; BLOCK],
+            plays: false,
             played: (0..PARTS).map(|_| silence()).collect(),
             bend: Bend::default(),
             bent: [[0.0; BLOCK]; SHAPES],
@@ -243,6 +248,7 @@ impl EchoFilter {
     }
 
     fn advance(&mut self, block: &[f32; BLOCK]) {
+        self.plays = block.iter().map(|x| x * x).sum::<f32>() > SILENT * SILENT * BLOCK as f32;
         for (shape, bent) in self.bent.iter_mut().enumerate() {
             self.time[..BLOCK].copy_from_slice(&*bent);
             super::bend::taken(shape, block, bent);
@@ -278,11 +284,9 @@ impl EchoFilter {
     /// The filter follows a path that moves on: what it was put right by says by how much that was more than it knew.
     fn learn_pace(&mut self) {
         let (along, whole) = std::mem::take(&mut self.moved);
-        if whole > 0.0 {
-            // A filter that explains little of what is heard is put right by chance.
-            let explained = (1.0 - self.power.1 / self.power.0.max(FLOOR)).max(0.0).powi(2);
+        if whole > 0.0 && self.plays {
             let more = (along / whole).clamp(-MOST_PUT_RIGHT, MOST_PUT_RIGHT);
-            self.pace = (self.pace + PACED * explained * more).clamp(-MOST_PACE, MOST_PACE);
+            self.pace = (self.pace + PACED * more).clamp(-MOST_PACE, MOST_PACE);
         }
     }
 
