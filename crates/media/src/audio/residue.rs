@@ -2,8 +2,9 @@
 //! has not been learnt of yet. Pure; adds 10 ms.
 //!
 //! For each bin the residue is taken to be a share of the echo that was found. The share is the least that was
-//! seen of late, so a near voice, which only adds to what is left, does not teach it. What is taken away goes down
-//! to the noise of the room and no further: silence in the middle of noise would pump.
+//! seen of late, so a near voice, which only adds to what is left, does not teach it; and no less than that of all bins
+//! together, for a tone that is new to the filter is left where one bin was lucky before. What is taken away goes down to
+//! the noise of the room and no further: silence in the middle of noise would pump.
 
 use std::sync::Arc;
 
@@ -21,6 +22,10 @@ const RISE: f32 = 1.003;
 /// The share before anything is known, and what a speaker that bends little leaves.
 const UNKNOWN: f32 = 1.0;
 const LEAST: f32 = 0.001;
+/// The share of all bins together falls by this factor a block at most (in three seconds to where it lets a near voice
+/// pass that is as loud as the echo was) and rises by that, slowly, since a near voice is in all that is left.
+const LEARNS: f32 = 0.985;
+const DOUBTS: f32 = 1.0005;
 /// Powers are smoothed over blocks by this share.
 const SMOOTH: f32 = 0.35;
 /// A gain falls to what it should be at once and rises by this share of the way a block.
@@ -42,6 +47,8 @@ pub(crate) struct Residue {
     left: Vec<Complex32>,
     echo: Vec<Complex32>,
     bins: Vec<Bin>,
+    /// The share of all bins together.
+    share: f32,
 }
 
 #[derive(Clone, Copy)]
@@ -69,12 +76,14 @@ impl Residue {
             left: vec![Complex32::default(); BINS],
             echo: vec![Complex32::default(); BINS],
             bins: vec![bin; BINS],
+            share: UNKNOWN,
         }
     }
 
     /// The path is another one: what was known of it is not.
     pub(crate) fn forget(&mut self) {
         self.bins.iter_mut().for_each(|bin| bin.share = UNKNOWN);
+        self.share = UNKNOWN;
     }
 
     /// `block`: what is left after the echo found, `echo`, was taken away. Becomes what is to be sent, 10 ms late.
@@ -91,10 +100,19 @@ impl Residue {
         spectrum(&*self.forward, &self.window, &mut self.time, &self.echo_before, echo, &mut self.echo);
         self.left_before = *block;
         self.echo_before = *echo;
+        let least = if wrong { UNKNOWN } else { self.share };
+        let (mut all_left, mut all_echo, mut all_noise) = (0.0, 0.0, 0.0);
         for (((bin, left), echo), doubt) in
             self.bins.iter_mut().zip(&mut self.left).zip(&self.echo).zip(doubt)
         {
-            *left *= bin.gain(left.norm_sqr(), echo.norm_sqr(), *doubt, wrong);
+            *left *= bin.gain(left.norm_sqr(), echo.norm_sqr(), *doubt, least);
+            all_left += bin.left - bin.noise;
+            all_echo += bin.echo;
+            all_noise += bin.noise;
+        }
+        if all_echo > 4.0 * all_noise {
+            let share = all_left / all_echo;
+            self.share = share.clamp(self.share * LEARNS, (self.share * DOUBTS).min(UNKNOWN)).max(LEAST);
         }
         self.left[0].im = 0.0;
         self.left[BINS - 1].im = 0.0;
@@ -108,7 +126,7 @@ impl Residue {
 }
 
 impl Bin {
-    fn gain(&mut self, left: f32, echo: f32, doubt: f32, wrong: bool) -> f32 {
+    fn gain(&mut self, left: f32, echo: f32, doubt: f32, least: f32) -> f32 {
         self.left += (left - self.left) * SMOOTH;
         self.echo += (echo - self.echo) * SMOOTH;
         let noise = self.left.min(self.noise * NOISE_RISE).max(1e-9);
@@ -117,7 +135,7 @@ impl Bin {
             let share = (self.left - noise).max(0.0) / self.echo;
             self.share = share.clamp(LEAST, (self.share * RISE).min(UNKNOWN));
         }
-        let share = if wrong { UNKNOWN } else { self.share };
+        let share = self.share.max(least);
         let residue = OVER * share * self.echo + doubt;
         let wanted = (1.0 - residue / self.left.max(1e-12)).max(0.0);
         let floor = (noise / left.max(1e-12)).sqrt().clamp(SHUT, 1.0);
@@ -140,4 +158,54 @@ fn spectrum(
         *time = x * w;
     }
     let _ = forward.process(time, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::measure::{Lcg, rms};
+
+    /// Noise, and how loud it is after one pole that lets low tones pass.
+    fn noise(seed: u64) -> impl FnMut() -> (f32, f32) {
+        let (mut noise, mut low) = (Lcg::new(seed), 0.0);
+        move || {
+            let now = 0.2 * noise.next_f32();
+            low += 0.1 * (now - low);
+            (now, low)
+        }
+    }
+
+    /// What becomes of `blocks`: `left` says what is left in each, of an echo found and its low tones.
+    fn run(residue: &mut Residue, blocks: usize, mut left: impl FnMut((f32, f32)) -> f32) -> Vec<f32> {
+        let (mut far, mut out) = (noise(3), Vec::new());
+        for _ in 0..blocks {
+            let both: [(f32, f32); BLOCK] = std::array::from_fn(|_| far());
+            let mut block = both.map(&mut left);
+            residue.clean(&mut block, &both.map(|both| both.0), &[0.0; BINS], false);
+            out.extend_from_slice(&block);
+        }
+        out
+    }
+
+    #[test]
+    fn what_was_found_of_some_tones_by_luck_is_not_what_the_filter_knows() {
+        let mut residue = Residue::new();
+        // The room's noise is known first.
+        run(&mut residue, 100, |_| 0.0);
+        residue.forget();
+        run(&mut residue, 20, |(_, low)| 0.7 * low);
+        let out = run(&mut residue, 20, |(now, _)| 0.7 * now);
+        let (left, passed) = (0.7 * 0.2 / 3f32.sqrt(), rms(&out[5 * BLOCK..]));
+        assert!(passed < left / 30.0, "{passed} of {left} passes");
+    }
+
+    #[test]
+    fn a_near_voice_passes_once_the_filter_knows_the_path() {
+        let mut residue = Residue::new();
+        run(&mut residue, 500, |(now, _)| 0.05 * now);
+        let mut near = noise(8);
+        let out = run(&mut residue, 100, |(now, _)| 0.05 * now + near().0);
+        let (voice, passed) = (0.2 / 3f32.sqrt(), rms(&out[10 * BLOCK..]));
+        assert!(passed > voice / 1.5, "{passed} of {voice} passes");
+    }
 }
