@@ -32,6 +32,10 @@ const MOST_KEPT: u32 = 24 * PIECE;
 /// So much more once it ran dry, 10 ms, and a piece less again after each half minute without.
 const MORE: u32 = 2 * PIECE;
 const QUIET: usize = 30 * RATE as usize;
+/// What was too little once is tried again after two minutes, for it may have been the machine; what was too little when it
+/// was tried again, after an hour: the device needs more, and each try is a click.
+const SOME: usize = 120 * RATE as usize;
+const LONG: usize = 3600 * RATE as usize;
 /// It may ask for this much at once (2 s), and no more is made.
 const MOST_ASKED: usize = 2 * RATE as usize;
 
@@ -119,7 +123,7 @@ pub(crate) fn play(
     };
     let made: protocol::CreatePlaybackStreamReply = talk.ask(&Command::CreatePlaybackStream(params))?;
     talk.socket.get_ref().set_read_timeout(None)?;
-    let mut player = Player { channel: made.channel, kept: KEPT, given: 0, feed, out: Vec::new() };
+    let mut player = Player { channel: made.channel, kept: Kept::new(), feed, out: Vec::new() };
     let socket = talk.socket.get_ref().try_clone()?;
     PulseStream::start("pulse speaker", socket, gauge, move || {
         player.give(&mut talk, made.requested_bytes as usize)?;
@@ -129,12 +133,51 @@ pub(crate) fn play(
     })
 }
 
+/// How much the server is to keep, by when it ran dry. Pure; all in frames.
+#[derive(Debug)]
+struct Kept {
+    frames: u32,
+    /// Played since that was last changed, or too little.
+    given: usize,
+    /// What was too little, and how long that is not tried again; 0 once it was enough.
+    bad: u32,
+    patience: usize,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self { frames: KEPT, given: 0, bad: 0, patience: SOME }
+    }
+
+    /// It ran dry: what to keep from now on.
+    fn ran_dry(&mut self) -> u32 {
+        self.patience = if self.frames <= self.bad { LONG } else { SOME };
+        self.bad = self.bad.max(self.frames);
+        self.given = 0;
+        self.frames = (self.frames + MORE).min(MOST_KEPT);
+        self.frames
+    }
+
+    /// So much more was played: what to keep from now on, if that is less.
+    fn played(&mut self, frames: usize) -> Option<u32> {
+        self.given = self.given.saturating_add(frames);
+        if self.frames <= self.bad && self.given >= QUIET {
+            self.bad = 0;
+        }
+        let less = self.frames.saturating_sub(PIECE).max(KEPT);
+        let patience = if less <= self.bad { self.patience } else { QUIET };
+        if less == self.frames || self.given < patience {
+            return None;
+        }
+        self.given = 0;
+        self.frames = less;
+        Some(less)
+    }
+}
+
 struct Player {
     channel: u32,
-    /// Frames.
-    kept: u32,
-    /// Frames since that was last changed, or too little.
-    given: usize,
+    kept: Kept,
     feed: SpeakerFeed,
     /// A message on its way.
     out: Vec<u8>,
@@ -148,7 +191,11 @@ impl Player {
             Command::Request(request) if request.channel == self.channel => {
                 self.give(talk, request.length as usize)
             }
-            Command::Underflow(_) => self.keep(talk, (self.kept + MORE).min(MOST_KEPT)),
+            Command::Underflow(_) => {
+                let before = self.kept.frames;
+                let frames = self.kept.ran_dry();
+                if frames == before { Ok(()) } else { self.keep(talk, frames) }
+            }
             Command::PlaybackStreamKilled(_) => Err(ProtocolError::Invalid("the device is gone".into())),
             _ => Ok(()),
         }
@@ -169,18 +216,12 @@ impl Player {
             protocol::encode_descriptor(header, &descriptor);
         }
         talk.socket.get_mut().write_all(&self.out)?;
-        self.given += frames;
-        if self.given < QUIET { Ok(()) } else { self.keep(talk, (self.kept - PIECE).max(KEPT)) }
+        self.kept.played(frames).map_or(Ok(()), |frames| self.keep(talk, frames))
     }
 
     /// Has the server keep so much from now on. It asks for more at once, or for nothing until it has no more.
     fn keep(&mut self, talk: &mut Talk, frames: u32) -> Result<(), ProtocolError> {
-        self.given = 0;
-        if frames == self.kept {
-            return Ok(());
-        }
         tracing::debug!(frames, "the sound server keeps");
-        self.kept = frames;
         let other = protocol::SetPlaybackStreamBufferAttrParams {
             index: self.channel,
             buffer_attr: kept(frames),
@@ -240,4 +281,45 @@ fn heard(frame: &[u8], loudest: &mut Loudest) -> Heard {
         _ => [mono; 2],
     };
     Heard { mono, wide }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: usize = RATE as usize;
+    const MS: u32 = RATE / 1000;
+
+    /// Plays for so long on a device that runs dry, a second after it has less, with less than it needs, and says when.
+    fn play(kept: &mut Kept, seconds: usize, needs: impl Fn(usize) -> u32) -> Vec<usize> {
+        let mut dry = Vec::new();
+        for second in 0..seconds {
+            kept.played(SECOND);
+            if kept.frames < needs(second) {
+                kept.ran_dry();
+                dry.push(second);
+            }
+        }
+        dry
+    }
+
+    #[test]
+    fn a_device_that_needs_more_runs_dry_a_few_times_and_then_no_more() {
+        for needs in [22, 27, 33, 61] {
+            let mut kept = Kept::new();
+            let dry = play(&mut kept, 1800, |_| needs * MS);
+            let late = dry.iter().filter(|second| **second > 300).count();
+            assert_eq!(late, 0, "{needs} ms: {dry:?}");
+            assert!(kept.frames < (needs + 11) * MS, "{needs} ms: {kept:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_busy_machine_needed_for_a_moment_is_given_back() {
+        let mut kept = Kept::new();
+        let dry = play(&mut kept, 900, |second| if second < 10 { 75 * MS } else { 15 * MS });
+        assert!(dry.iter().all(|second| *second < 10), "{dry:?}");
+        assert_eq!(kept.frames, KEPT);
+        assert!(play(&mut kept, 60, |_| u32::MAX).len() == 60 && kept.frames == MOST_KEPT);
+    }
 }
