@@ -79,7 +79,8 @@ impl Cleaner {
     /// before is to come out with it, for it may have been heard while muted. What was learnt of the room stays.
     pub fn begin_anew(&mut self) {
         self.rest.clear();
-        self.residue = Residue::new();
+        self.residue.begin_anew();
+        self.filter.reopen();
         self.module = module(self.processing);
     }
 

@@ -25,8 +25,8 @@ const BINS: usize = BLOCK + 1;
 const AHEAD: usize = 2;
 /// More than so many are more than turns, also where a busy machine served one of them late.
 const MOST_AHEAD: usize = 16;
-/// Of what waits even at the least of a second so many blocks are kept, for turns that are not even. The rest would put
-/// off what was played until its echo is there already, which no filter can take away.
+/// Of what waits even at the least of a second (100 blocks) one block is kept, for turns that are not even. The rest
+/// would put off what was played until its echo is there already, which no filter can take away.
 const KEPT: usize = 1;
 const SECOND: usize = 100;
 /// Blocks played without one heard after which there was no microphone: half a second.
@@ -77,10 +77,14 @@ pub(crate) struct EchoFilter {
     /// Played and not yet met by what was heard.
     waiting: VecDeque<[f32; BLOCK]>,
     running: bool,
-    /// Blocks played since one was heard.
+    /// Blocks played since one was heard, and how many of those could not wait.
     unheard: usize,
-    /// The least that waited of late, and since how many blocks heard.
-    least: (usize, usize),
+    skipped: usize,
+    /// What is heard next is from a microphone that was not there just before.
+    reopened: bool,
+    /// The least that waited in the last so many blocks heard.
+    least: usize,
+    watched: usize,
     before: [f32; BLOCK],
     /// Whether the last block played was more than silence.
     plays: bool,
@@ -130,7 +134,10 @@ impl EchoFilter {
             waiting: VecDeque::new(),
             running: false,
             unheard: 0,
-            least: (MOST_AHEAD, 0),
+            skipped: 0,
+            reopened: false,
+            least: MOST_AHEAD,
+            watched: 0,
             before: [0.0; BLOCK],
             plays: false,
             played: (0..PARTS).map(|_| silence()).collect(),
@@ -183,10 +190,16 @@ impl EchoFilter {
         // overflow: the speaker runs ahead: the oldest is not waited for.
         if self.waiting.len() == MOST_AHEAD {
             self.skip();
+            self.skipped += 1;
         }
         self.waiting.push_back(*block);
         self.running |= self.waiting.len() >= AHEAD;
         self.unheard += 1;
+    }
+
+    /// What is heard from now on is from a microphone that was not there just before.
+    pub(crate) fn reopen(&mut self) {
+        self.reopened = true;
     }
 
     /// The microphone heard this; what the path explains is taken away.
@@ -194,9 +207,7 @@ impl EchoFilter {
         if !self.running {
             return;
         }
-        if std::mem::take(&mut self.unheard) > UNHEARD {
-            (AHEAD..self.waiting.len()).for_each(|_| self.skip());
-        }
+        self.meet();
         let next = self.waiting.pop_front().unwrap_or_else(|| {
             // The speaker is late: silence stands for what it has not said, and what follows is met a block later.
             self.shorter();
@@ -209,22 +220,35 @@ impl EchoFilter {
         self.catch_up();
     }
 
-    /// Lets go of what waits for no turn.
-    fn catch_up(&mut self) {
-        let (least, blocks) = self.least;
-        let least = least.min(self.waiting.len());
-        self.least = (least, blocks + 1);
-        if blocks + 1 == SECOND {
-            (KEPT..least).for_each(|_| self.skip());
-            self.least = (MOST_AHEAD, 0);
+    /// What could not wait for the microphone. If that was not there, time has passed on both sides, and the path is what
+    /// it was; if it is late with what it heard, that is met sooner by as much.
+    fn meet(&mut self) {
+        let (unheard, skipped) = (std::mem::take(&mut self.unheard), std::mem::take(&mut self.skipped));
+        if std::mem::take(&mut self.reopened) || unheard > UNHEARD {
+            (AHEAD..self.waiting.len()).for_each(|_| self.skip());
+            (self.least, self.watched) = (MOST_AHEAD, 0);
+        } else {
+            (0..skipped).for_each(|_| self.longer());
         }
     }
 
-    /// The oldest that waits is played; what follows is met a block sooner.
+    /// Lets go of what waits for no turn.
+    fn catch_up(&mut self) {
+        self.least = self.least.min(self.waiting.len());
+        self.watched += 1;
+        if self.watched == SECOND {
+            for _ in KEPT..self.least {
+                self.skip();
+                self.longer();
+            }
+            (self.least, self.watched) = (MOST_AHEAD, 0);
+        }
+    }
+
+    /// The oldest that waits was played while nothing was heard.
     fn skip(&mut self) {
         if let Some(oldest) = self.waiting.pop_front() {
             self.advance(&oldest);
-            self.longer();
         }
     }
 
@@ -235,7 +259,7 @@ impl EchoFilter {
         self.renew(PARTS - 1);
     }
 
-    /// And the other way round.
+    /// And the other way round: it is met a block sooner.
     fn longer(&mut self) {
         self.path.rotate_right(1);
         self.doubt.rotate_right(1);
@@ -611,6 +635,28 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_still_known_when_the_microphone_was_away() {
+        let (played, delay) = (speech(8, 1), 4 * BLOCK);
+        let heard = echo(&played, &room(2), delay);
+        for (away, told) in [(30, true), (100, false), (100, true)] {
+            let (mut filter, mut out) = (EchoFilter::new(), Vec::new());
+            for n in 0..heard.len() / BLOCK {
+                filter.playing(&block(&played, n));
+                let mut heard = block(&heard, n);
+                if !(400..400 + away).contains(&n) {
+                    filter.heard(&mut heard);
+                } else if told {
+                    filter.reopen();
+                }
+                out.extend_from_slice(&heard);
+            }
+            let back = 4.0 + away as f32 / 100.0;
+            let left = quieter(&heard, &out, back + 0.05, back + 0.55);
+            assert!(left > 15.0, "away for {away} blocks: {left} dB");
+        }
+    }
+
+    #[test]
     fn a_speaker_that_runs_ahead_is_bounded() {
         let mut filter = EchoFilter::new();
         (0..1000).for_each(|_| filter.playing(&[0.1; BLOCK]));
@@ -619,7 +665,7 @@ mod tests {
 
     #[test]
     fn silence_has_no_pace() {
-        // What a decoder plays of silence, and the noise of a room, which have nothing to do with each other; then speech.
+        // What a decoder plays of silence, and a room's noise, which have nothing to do with each other; then speech.
         let noise = |loud: f32, seed| {
             let mut noise = Lcg::new(seed);
             move || loud * noise.next_f32()

@@ -2,9 +2,9 @@
 //! has not been learnt of yet. Pure; adds 10 ms.
 //!
 //! For each bin the residue is taken to be a share of the echo that was found. The share is the least that was
-//! seen of late, so a near voice, which only adds to what is left, does not teach it; and no less than that of all bins
-//! together, for a tone that is new to the filter is left where one bin was lucky before. What is taken away goes down to
-//! the noise of the room and no further: silence in the middle of noise would pump.
+//! seen of late, so a near voice, which only adds to what is left, does not teach it; and no less than that of all
+//! bins together, for a tone that is new to the filter is left where one bin was lucky before. What is taken away
+//! goes down to the noise of the room and no further: silence in the middle of noise would pump.
 
 use std::sync::Arc;
 
@@ -22,10 +22,13 @@ const RISE: f32 = 1.003;
 /// The share before anything is known, and what a speaker that bends little leaves.
 const UNKNOWN: f32 = 1.0;
 const LEAST: f32 = 0.001;
-/// The share of all bins together falls by this factor a block at most (in three seconds to where it lets a near voice
-/// pass that is as loud as the echo was) and rises by that, slowly, since a near voice is in all that is left.
+/// The share of all bins together falls by this factor a block at most (in three seconds, in which nobody is near, to
+/// where it lets a near voice pass that is as loud as the echo was) and rises by that, slowly: a near voice is in all
+/// that is left.
 const LEARNS: f32 = 0.985;
 const DOUBTS: f32 = 1.0005;
+/// It is of the bins from this one on (200 Hz): hum, and a microphone whose silence is not at zero, are below.
+const FROM: usize = 4;
 /// Powers are smoothed over blocks by this share.
 const SMOOTH: f32 = 0.35;
 /// A gain falls to what it should be at once and rises by this share of the way a block.
@@ -80,6 +83,11 @@ impl Residue {
         }
     }
 
+    /// What comes next is from another microphone, or another time: of what was heard nothing is left.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Self { share: self.share, ..Self::new() };
+    }
+
     /// The path is another one: what was known of it is not.
     pub(crate) fn forget(&mut self) {
         self.bins.iter_mut().for_each(|bin| bin.share = UNKNOWN);
@@ -100,17 +108,18 @@ impl Residue {
         spectrum(&*self.forward, &self.window, &mut self.time, &self.echo_before, echo, &mut self.echo);
         self.left_before = *block;
         self.echo_before = *echo;
-        let least = if wrong { UNKNOWN } else { self.share };
-        let (mut all_left, mut all_echo, mut all_noise) = (0.0, 0.0, 0.0);
-        for (((bin, left), echo), doubt) in
-            self.bins.iter_mut().zip(&mut self.left).zip(&self.echo).zip(doubt)
+        let share = if wrong { UNKNOWN } else { self.share };
+        let (mut all_left, mut all_echo) = (0.0, 0.0);
+        for (n, (((bin, left), echo), doubt)) in
+            self.bins.iter_mut().zip(&mut self.left).zip(&self.echo).zip(doubt).enumerate()
         {
-            *left *= bin.gain(left.norm_sqr(), echo.norm_sqr(), *doubt, least);
-            all_left += bin.left - bin.noise;
-            all_echo += bin.echo;
-            all_noise += bin.noise;
+            *left *= bin.gain(left.norm_sqr(), echo.norm_sqr(), *doubt, share);
+            if n >= FROM && bin.echoes() {
+                all_left += bin.left - bin.noise;
+                all_echo += bin.echo;
+            }
         }
-        if all_echo > 4.0 * all_noise {
+        if all_echo > 0.0 {
             let share = all_left / all_echo;
             self.share = share.clamp(self.share * LEARNS, (self.share * DOUBTS).min(UNKNOWN)).max(LEAST);
         }
@@ -126,17 +135,22 @@ impl Residue {
 }
 
 impl Bin {
-    fn gain(&mut self, left: f32, echo: f32, doubt: f32, least: f32) -> f32 {
+    /// Whether there is more of an echo in it than noise.
+    fn echoes(&self) -> bool {
+        self.echo > 4.0 * self.noise
+    }
+
+    /// `share`: that of all bins together.
+    fn gain(&mut self, left: f32, echo: f32, doubt: f32, share: f32) -> f32 {
         self.left += (left - self.left) * SMOOTH;
         self.echo += (echo - self.echo) * SMOOTH;
         let noise = self.left.min(self.noise * NOISE_RISE).max(1e-9);
         self.noise = noise;
-        if self.echo > 4.0 * noise {
-            let share = (self.left - noise).max(0.0) / self.echo;
-            self.share = share.clamp(LEAST, (self.share * RISE).min(UNKNOWN));
+        if self.echoes() {
+            let own = (self.left - noise).max(0.0) / self.echo;
+            self.share = own.clamp(LEAST, (self.share * RISE).min(UNKNOWN));
         }
-        let share = self.share.max(least);
-        let residue = OVER * share * self.echo + doubt;
+        let residue = OVER * self.share.max(share) * self.echo + doubt;
         let wanted = (1.0 - residue / self.left.max(1e-12)).max(0.0);
         let floor = (noise / left.max(1e-12)).sqrt().clamp(SHUT, 1.0);
         let wanted = wanted.max(floor);
@@ -201,11 +215,19 @@ mod tests {
 
     #[test]
     fn a_near_voice_passes_once_the_filter_knows_the_path() {
-        let mut residue = Residue::new();
-        run(&mut residue, 500, |(now, _)| 0.05 * now);
-        let mut near = noise(8);
-        let out = run(&mut residue, 100, |(now, _)| 0.05 * now + near().0);
-        let (voice, passed) = (0.2 / 3f32.sqrt(), rms(&out[10 * BLOCK..]));
-        assert!(passed > voice / 1.5, "{passed} of {voice} passes");
+        // Also with a microphone whose silence is not at zero; and with one that has just been opened again.
+        for (silence, again) in [(0.0, false), (0.02, false), (0.0, true)] {
+            let mut residue = Residue::new();
+            run(&mut residue, 500, |(now, _)| 0.05 * now + silence);
+            if again {
+                residue.begin_anew();
+                run(&mut residue, 30, |(now, _)| 0.05 * now + silence);
+            }
+            let mut near = noise(8);
+            let out = run(&mut residue, 100, |(now, _)| 0.05 * now + near().0 + silence);
+            let heard: Vec<f32> = out[10 * BLOCK..].iter().map(|x| x - silence).collect();
+            let (voice, passed) = (0.2 / 3f32.sqrt(), rms(&heard));
+            assert!(passed > voice / 1.5, "{passed} of {voice} passes, {silence}, {again}");
+        }
     }
 }
