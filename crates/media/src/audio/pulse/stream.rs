@@ -32,8 +32,8 @@ const MOST_KEPT: u32 = 24 * PIECE;
 /// So much more once it ran dry, 10 ms, and a piece less again after each half minute without.
 const MORE: u32 = 2 * PIECE;
 const QUIET: usize = 30 * RATE as usize;
-/// What was too little once is tried again after two minutes, for it may have been the machine; what was too little when it
-/// was tried again, after an hour: the device needs more, and each try is a click.
+/// What was too little once is tried again after two minutes, for it may have been the machine; what was too little
+/// when it was tried again, after an hour: the device needs more, and each try is a click.
 const SOME: usize = 120 * RATE as usize;
 const LONG: usize = 3600 * RATE as usize;
 /// It may ask for this much at once (2 s), and no more is made.
@@ -139,20 +139,25 @@ struct Kept {
     frames: u32,
     /// Played since that was last changed, or too little.
     given: usize,
-    /// What was too little, and how long that is not tried again; 0 once it was enough.
+    /// The most that was too little, and the most that was so when it was tried again; 0 once it was enough.
     bad: u32,
-    patience: usize,
+    worse: u32,
 }
 
 impl Kept {
     fn new() -> Self {
-        Self { frames: KEPT, given: 0, bad: 0, patience: SOME }
+        Self { frames: KEPT, given: 0, bad: 0, worse: 0 }
     }
 
     /// It ran dry: what to keep from now on.
     fn ran_dry(&mut self) -> u32 {
-        self.patience = if self.frames <= self.bad { LONG } else { SOME };
-        self.bad = self.bad.max(self.frames);
+        // Of what has just been asked for it says nothing.
+        if self.given > self.frames as usize {
+            if self.frames <= self.bad {
+                self.worse = self.worse.max(self.frames);
+            }
+            self.bad = self.bad.max(self.frames);
+        }
         self.given = 0;
         self.frames = (self.frames + MORE).min(MOST_KEPT);
         self.frames
@@ -161,11 +166,16 @@ impl Kept {
     /// So much more was played: what to keep from now on, if that is less.
     fn played(&mut self, frames: usize) -> Option<u32> {
         self.given = self.given.saturating_add(frames);
-        if self.frames <= self.bad && self.given >= QUIET {
-            self.bad = 0;
+        if self.given >= QUIET {
+            self.bad = if self.frames <= self.bad { 0 } else { self.bad };
+            self.worse = if self.frames <= self.worse { 0 } else { self.worse };
         }
         let less = self.frames.saturating_sub(PIECE).max(KEPT);
-        let patience = if less <= self.bad { self.patience } else { QUIET };
+        let patience = match less {
+            less if less <= self.worse => LONG,
+            less if less <= self.bad => SOME,
+            _ => QUIET,
+        };
         if less == self.frames || self.given < patience {
             return None;
         }
@@ -290,12 +300,13 @@ mod tests {
     const SECOND: usize = RATE as usize;
     const MS: u32 = RATE / 1000;
 
-    /// Plays for so long on a device that runs dry, a second after it has less, with less than it needs, and says when.
+    /// Plays for so long on a device that runs dry with less than it needs, and says when.
     fn play(kept: &mut Kept, seconds: usize, needs: impl Fn(usize) -> u32) -> Vec<usize> {
         let mut dry = Vec::new();
         for second in 0..seconds {
+            let had = kept.frames;
             kept.played(SECOND);
-            if kept.frames < needs(second) {
+            if had < needs(second) {
                 kept.ran_dry();
                 dry.push(second);
             }
