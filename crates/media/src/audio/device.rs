@@ -8,6 +8,7 @@ use rtrb::{Consumer, Producer};
 
 use super::BLOCK;
 use super::ends::{MicSource, NoSpeaker, SpeakerSink};
+use super::margin::Margin;
 use super::opener::Named;
 use super::resample::Resampler;
 use super::ring::{Gauge, Heard};
@@ -298,8 +299,6 @@ impl SpeakerSink for DeviceSpeaker {
     }
 }
 
-/// After so long without a gap a little less is kept.
-const QUIET: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(10);
 
 /// How full to keep the ring, in samples: the device's largest call of late, 5 ms for the audio thread to
@@ -309,8 +308,10 @@ struct Level {
     /// Largest calls of the last seconds: the second before, and this one.
     calls: [usize; 2],
     turned: Option<Instant>,
-    extra: usize,
-    starved: Option<Instant>,
+    /// When it began.
+    began: Option<Instant>,
+    /// In steps of half a block.
+    margin: Margin,
 }
 
 impl Level {
@@ -325,17 +326,13 @@ impl Level {
         if call <= GULP * BLOCK {
             self.calls[0] = self.calls[0].max(call);
         }
+        let since = now.saturating_duration_since(*self.began.get_or_insert(now));
         if starved {
-            self.extra = (self.extra + BLOCK / 2).min(Self::MOST_EXTRA);
-            self.starved = Some(now);
-        } else if let Some(at) = self.starved
-            && now.saturating_duration_since(at) > QUIET
-        {
-            // 5 ms less.
-            self.extra = self.extra.saturating_sub(BLOCK / 2);
-            self.starved = (self.extra > 0).then_some(now);
+            self.margin.ran_dry(1, (Self::MOST_EXTRA / (BLOCK / 2)) as u32, since);
+        } else {
+            self.margin.lasted(since);
         }
-        self.call().max(BLOCK) + BLOCK / 2 + self.extra
+        self.call().max(BLOCK) + BLOCK / 2 + self.margin.level() as usize * (BLOCK / 2)
     }
 
     /// The largest call of late.

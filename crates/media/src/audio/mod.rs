@@ -23,6 +23,7 @@ pub mod examine;
 mod jitter;
 mod job;
 mod loudest;
+mod margin;
 pub mod measure;
 mod mic;
 mod mix;

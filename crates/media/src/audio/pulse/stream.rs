@@ -8,6 +8,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use pulseaudio::protocol::stream::{BufferAttr, StreamFlags};
 use pulseaudio::protocol::{self, ChannelMap, Command, ProtocolError, SampleFormat, SampleSpec};
@@ -15,6 +16,7 @@ use pulseaudio::protocol::{self, ChannelMap, Command, ProtocolError, SampleForma
 use super::{CONTROL, LAYOUTS, Talk};
 use crate::audio::cpal::whole;
 use crate::audio::loudest::Loudest;
+use crate::audio::margin::Margin;
 use crate::audio::ring::{Gauge, Heard, MicFeed, SpeakerFeed};
 use crate::codec::opus::RATE;
 
@@ -27,15 +29,9 @@ const PIECE: u32 = RATE / 200;
 /// What it keeps to play, its device's share too: 20 ms. With as little as twice what it asks for at a time its
 /// device would wake up for every half millisecond.
 const KEPT: u32 = 4 * PIECE;
-/// At most, 120 ms.
-const MOST_KEPT: u32 = 24 * PIECE;
-/// So much more once it ran dry, 10 ms, and a piece less again after each half minute without.
-const MORE: u32 = 2 * PIECE;
-const QUIET: usize = 30 * RATE as usize;
-/// What was too little once is tried again after two minutes, for it may have been the machine; what was too little
-/// when it was tried again, after an hour: the device needs more, and each try is a click.
-const SOME: usize = 120 * RATE as usize;
-const LONG: usize = 3600 * RATE as usize;
+/// Pieces that it keeps more once it ran dry, and at most.
+const MORE: u32 = 2;
+const MOST: u32 = 20;
 /// It may ask for this much at once (2 s), and no more is made.
 const MOST_ASKED: usize = 2 * RATE as usize;
 
@@ -123,7 +119,8 @@ pub(crate) fn play(
     };
     let made: protocol::CreatePlaybackStreamReply = talk.ask(&Command::CreatePlaybackStream(params))?;
     talk.socket.get_ref().set_read_timeout(None)?;
-    let mut player = Player { channel: made.channel, kept: Kept::new(), feed, out: Vec::new() };
+    let margin = Margin::default();
+    let mut player = Player { channel: made.channel, margin, given: 0, feed, out: Vec::new() };
     let socket = talk.socket.get_ref().try_clone()?;
     PulseStream::start("pulse speaker", socket, gauge, move || {
         player.give(&mut talk, made.requested_bytes as usize)?;
@@ -133,61 +130,12 @@ pub(crate) fn play(
     })
 }
 
-/// How much the server is to keep, by when it ran dry. Pure; all in frames.
-#[derive(Debug)]
-struct Kept {
-    frames: u32,
-    /// Played since that was last changed, or too little.
-    given: usize,
-    /// The most that was too little, and the most that was so when it was tried again; 0 once it was enough.
-    bad: u32,
-    worse: u32,
-}
-
-impl Kept {
-    fn new() -> Self {
-        Self { frames: KEPT, given: 0, bad: 0, worse: 0 }
-    }
-
-    /// It ran dry: what to keep from now on.
-    fn ran_dry(&mut self) -> u32 {
-        // Of what has just been asked for it says nothing.
-        if self.given > self.frames as usize {
-            if self.frames <= self.bad {
-                self.worse = self.worse.max(self.frames);
-            }
-            self.bad = self.bad.max(self.frames);
-        }
-        self.given = 0;
-        self.frames = (self.frames + MORE).min(MOST_KEPT);
-        self.frames
-    }
-
-    /// So much more was played: what to keep from now on, if that is less.
-    fn played(&mut self, frames: usize) -> Option<u32> {
-        self.given = self.given.saturating_add(frames);
-        if self.given >= QUIET {
-            self.bad = if self.frames <= self.bad { 0 } else { self.bad };
-            self.worse = if self.frames <= self.worse { 0 } else { self.worse };
-        }
-        let less = self.frames.saturating_sub(PIECE).max(KEPT);
-        let patience = match less {
-            less if less <= self.worse => LONG,
-            less if less <= self.bad => SOME,
-            _ => QUIET,
-        };
-        if less == self.frames || self.given < patience {
-            return None;
-        }
-        self.given = 0;
-        self.frames = less;
-        Some(less)
-    }
-}
-
 struct Player {
     channel: u32,
-    kept: Kept,
+    /// Pieces that the server keeps beyond the least.
+    margin: Margin,
+    /// Frames given so far.
+    given: u64,
     feed: SpeakerFeed,
     /// A message on its way.
     out: Vec<u8>,
@@ -202,9 +150,9 @@ impl Player {
                 self.give(talk, request.length as usize)
             }
             Command::Underflow(_) => {
-                let before = self.kept.frames;
-                let frames = self.kept.ran_dry();
-                if frames == before { Ok(()) } else { self.keep(talk, frames) }
+                let before = self.margin.level();
+                self.margin.ran_dry(MORE, MOST, self.played());
+                if self.margin.level() == before { Ok(()) } else { self.keep(talk) }
             }
             Command::PlaybackStreamKilled(_) => Err(ProtocolError::Invalid("the device is gone".into())),
             _ => Ok(()),
@@ -226,11 +174,18 @@ impl Player {
             protocol::encode_descriptor(header, &descriptor);
         }
         talk.socket.get_mut().write_all(&self.out)?;
-        self.kept.played(frames).map_or(Ok(()), |frames| self.keep(talk, frames))
+        self.given += frames as u64;
+        if self.margin.lasted(self.played()) { self.keep(talk) } else { Ok(()) }
     }
 
-    /// Has the server keep so much from now on. It asks for more at once, or for nothing until it has no more.
-    fn keep(&mut self, talk: &mut Talk, frames: u32) -> Result<(), ProtocolError> {
+    /// How long it has played.
+    fn played(&self) -> Duration {
+        Duration::from_millis(self.given * 1000 / u64::from(RATE))
+    }
+
+    /// Tells the server what to keep from now on. It asks for more at once, or for nothing until it has no more.
+    fn keep(&mut self, talk: &mut Talk) -> Result<(), ProtocolError> {
+        let frames = KEPT + self.margin.level() * PIECE;
         tracing::debug!(frames, "the sound server keeps");
         let other = protocol::SetPlaybackStreamBufferAttrParams {
             index: self.channel,
@@ -291,46 +246,4 @@ fn heard(frame: &[u8], loudest: &mut Loudest) -> Heard {
         _ => [mono; 2],
     };
     Heard { mono, wide }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: usize = RATE as usize;
-    const MS: u32 = RATE / 1000;
-
-    /// Plays for so long on a device that runs dry with less than it needs, and says when.
-    fn play(kept: &mut Kept, seconds: usize, needs: impl Fn(usize) -> u32) -> Vec<usize> {
-        let mut dry = Vec::new();
-        for second in 0..seconds {
-            let had = kept.frames;
-            kept.played(SECOND);
-            if had < needs(second) {
-                kept.ran_dry();
-                dry.push(second);
-            }
-        }
-        dry
-    }
-
-    #[test]
-    fn a_device_that_needs_more_runs_dry_a_few_times_and_then_no_more() {
-        for needs in [22, 27, 33, 61] {
-            let mut kept = Kept::new();
-            let dry = play(&mut kept, 1800, |_| needs * MS);
-            let late = dry.iter().filter(|second| **second > 300).count();
-            assert_eq!(late, 0, "{needs} ms: {dry:?}");
-            assert!(kept.frames < (needs + 11) * MS, "{needs} ms: {kept:?}");
-        }
-    }
-
-    #[test]
-    fn what_a_busy_machine_needed_for_a_moment_is_given_back() {
-        let mut kept = Kept::new();
-        let dry = play(&mut kept, 900, |second| if second < 10 { 75 * MS } else { 15 * MS });
-        assert!(dry.iter().all(|second| *second < 10), "{dry:?}");
-        assert_eq!(kept.frames, KEPT);
-        assert!(play(&mut kept, 60, |_| u32::MAX).len() == 60 && kept.frames == MOST_KEPT);
-    }
 }
