@@ -33,7 +33,7 @@ const SECOND: usize = 100;
 const UNHEARD: usize = 50;
 /// What a bin expects of its partition before anything is known: a path this strong, weaker the later it is.
 const EXPECTED: f32 = 0.1;
-const LATER: f32 = 0.96;
+const LATER: f32 = 0.98;
 /// How much of the path is the same after a block.
 const SAME: f32 = 0.9995;
 /// Near sound is followed by this share a block, and taken for no less than this of what is left.
