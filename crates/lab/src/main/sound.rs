@@ -12,7 +12,8 @@ pub(crate) struct Args {
     #[arg(long, default_value = "target/sound.json")]
     json: PathBuf,
     /// How long sound takes from mouth to ear instead: so many chirps each way through whole calls, Snug's and
-    /// Chromium's, on a PulseAudio of its own. Takes `snug` and `snug-server` as they stand beside this program.
+    /// Chromium's, on a PulseAudio of its own; as root also what of it is the microphone's, and what the speaker's. Takes
+    /// `snug` and `snug-server` as they stand beside this program.
     #[arg(long, value_name = "CHIRPS", num_args = 0..=1, default_missing_value = "60")]
     mouth_to_ear: Option<usize>,
     /// Instead: a call for so many minutes of somebody whose sound card's clock is 200 ppm too fast. Programs as for

@@ -33,8 +33,8 @@ impl Margin {
 
     /// It ran dry: so many steps more, `most` in all.
     pub(crate) fn ran_dry(&mut self, more: u32, most: u32, now: Duration) {
-        // Of a level that has just been asked for it says nothing.
-        if now.saturating_sub(self.since) > IN_FORCE || self.since.is_zero() {
+        // Of a level that has just been asked for it says nothing, nor of how a stream begins.
+        if now.saturating_sub(self.since) > IN_FORCE {
             if self.level < self.floor {
                 self.hard = self.hard.max(self.level + 1);
             }

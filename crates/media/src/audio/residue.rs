@@ -63,11 +63,13 @@ struct Bin {
     gain: f32,
 }
 
+/// Nothing was heard yet.
+const UNHEARD: Bin = Bin { left: 0.0, echo: 0.0, share: UNKNOWN, noise: 1e-3, gain: 1.0 };
+
 impl Residue {
     pub(crate) fn new() -> Self {
         let mut planner = RealFftPlanner::new();
         let window = |n: usize| ((n as f32 + 0.5) / SIZE as f32 * std::f32::consts::PI).sin();
-        let bin = Bin { left: 0.0, echo: 0.0, share: UNKNOWN, noise: 1e-3, gain: 1.0 };
         Self {
             forward: planner.plan_fft_forward(SIZE),
             backward: planner.plan_fft_inverse(SIZE),
@@ -78,14 +80,17 @@ impl Residue {
             time: vec![0.0; SIZE],
             left: vec![Complex32::default(); BINS],
             echo: vec![Complex32::default(); BINS],
-            bins: vec![bin; BINS],
+            bins: vec![UNHEARD; BINS],
             share: UNKNOWN,
         }
     }
 
     /// What comes next is from another microphone, or another time: of what was heard nothing is left.
     pub(crate) fn begin_anew(&mut self) {
-        *self = Self { share: self.share, ..Self::new() };
+        self.left_before.fill(0.0);
+        self.echo_before.fill(0.0);
+        self.tail.fill(0.0);
+        self.bins.fill(UNHEARD);
     }
 
     /// The path is another one: what was known of it is not.
