@@ -41,6 +41,7 @@ mod residue;
 mod ring;
 mod slack;
 mod stretch;
+mod turns;
 mod voice;
 mod watch;
 mod wav;
