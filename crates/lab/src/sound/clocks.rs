@@ -288,7 +288,8 @@ fn judge(name: &str, heard: &[Stretch], stats: &Path) -> Result<Way> {
 /// The table.
 pub fn markdown(ways: &[Way]) -> String {
     let mut out = String::from(
-        "| | clean seconds | least share of the tone | seconds with a gap | chirps heard | delay in the first minute, in the last, at most, ms | guessed, left out, added, ms |\n",
+        "| | clean seconds | least share of the tone | seconds with a gap | chirps heard \
+         | delay in the first minute, in the last, at most, ms | guessed, left out, added, ms |\n",
     );
     out.push_str("|---|---|---|---|---|---|---|\n");
     for Way { name, clean, seconds, purest, gaps, chirps, delay, guessed, .. } in ways {

@@ -51,8 +51,8 @@ pub struct Way {
     /// Of these, milliseconds in the receiving Snug's jitter buffer; none where that is Chromium.
     pub jitter_buffer: Option<f64>,
     /// Milliseconds from the mouth to the first packet with sound on the wire, mean, without what the packet itself
-    /// takes: the microphone's share, what cleaning holds back included, and up to what Opus looks ahead too much, since
-    /// a chirp that begins that late in a packet shows in the next one. None where nothing passes a wire.
+    /// takes: the microphone's share, what cleaning holds back included, and up to what Opus looks ahead too much,
+    /// since a chirp that begins that late in a packet shows in the next one. None where nothing passes a wire.
     pub to_wire: Option<f64>,
     /// What is left of the delay without that, the packet, Opus and the jitter buffer: the speaker's share. None where
     /// that is Chromium's, whose jitter buffer is not known.
@@ -70,7 +70,8 @@ impl Way {
     }
 }
 
-/// Measures all directions, how far apart two recordings of the same thing are, and what the sound server takes without us.
+/// Measures all directions, how far apart two recordings of the same thing are, and what the sound server takes
+/// without us.
 ///
 /// # Errors
 /// When a program is missing or ends, with what to do.

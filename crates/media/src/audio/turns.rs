@@ -73,8 +73,8 @@ impl Turns {
         self.reopened = true;
     }
 
-    /// A block is heard; `None` while too little was played to meet it. If there was no microphone for a while, time has
-    /// passed on both sides; if it is late with what it heard, that is met sooner by as much.
+    /// A block is heard; `None` while too little was played to meet it. If there was no microphone for a while, time
+    /// has passed on both sides; if it is late with what it heard, that is met sooner by as much.
     pub(crate) fn hear(&mut self) -> Option<Meeting> {
         if !self.running {
             return None;
