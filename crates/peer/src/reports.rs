@@ -2,7 +2,7 @@
 //!
 //! Who sends can hear of a queue no sooner than the next report, and a line of 2 Mb/s that falls to a quarter has
 //! filled a queue of 400 ms in two of the usual tenths of a second. So reports are frequent where much comes. They
-//! take of the line too, and where little comes they are as seldom as is usual.
+//! take of the line too, and where little comes they are as seldom as is usual. What comes after a pause is told at once.
 
 use crate::pacer::wire_bytes;
 use rtc::interceptor::{
@@ -41,8 +41,10 @@ impl Cadence {
         Duration::try_from_secs_f64(REPORT / (SHARE * self.rate.max(1.0))).unwrap_or(MOST).clamp(LEAST, MOST)
     }
 
+    /// While nothing comes there is nothing to tell. What comes after a pause is told at once: who sent it may
+    /// have been waiting for a word that the path is back.
     fn due(&self) -> Option<Instant> {
-        self.since.map(|since| since + self.every())
+        (self.bits > 0.0).then_some(self.since? + self.every())
     }
 
     /// A report leaves.
@@ -129,16 +131,16 @@ impl Interceptor for Reports {
 mod tests {
     use super::*;
 
-    /// Packets of 1250 bytes at this rate: how often reports leave in the last of five seconds.
+    /// Packets of 125 bytes at this rate: how often reports leave in the last of five seconds.
     fn reports_at(bits_a_second: f64) -> usize {
         let (mut cadence, start) = (Cadence::default(), Instant::now());
         let (mut owed, mut last) = (0.0, 0);
         for ms in 0..5000_u32 {
             let now = start + Duration::from_millis(u64::from(ms));
             owed += bits_a_second / 1000.0;
-            while owed >= 10_000.0 {
-                cadence.came(10_000.0, now);
-                owed -= 10_000.0;
+            while owed >= 1000.0 {
+                cadence.came(1000.0, now);
+                owed -= 1000.0;
             }
             if cadence.due().is_some_and(|due| due <= now) {
                 cadence.left(now);
@@ -156,5 +158,19 @@ mod tests {
             assert_eq!(reports_at(thin), 10);
         }
         assert_eq!(Cadence::default().due(), None, "nothing came: there is nothing to tell");
+    }
+
+    #[test]
+    fn the_first_packet_after_a_pause_is_told_at_once() {
+        let (mut cadence, start) = (Cadence::default(), Instant::now());
+        let at = |ms| start + Duration::from_millis(ms);
+        cadence.came(10_000.0, start);
+        cadence.left(cadence.due().unwrap());
+        assert_eq!(cadence.due(), None, "nothing came since");
+        cadence.came(800.0, at(650));
+        assert!(cadence.due().unwrap() <= at(650));
+        cadence.left(at(650));
+        cadence.came(800.0, at(670));
+        assert_eq!(cadence.due(), Some(at(650) + MOST), "then in its turn");
     }
 }
