@@ -87,6 +87,7 @@ pub(crate) async fn run(config: Config, doors: Doors) {
                 continue;
             }
             _ = tick.tick() => {
+                runner.wiring.try_picture();
                 runner.level().await;
                 Input::Tick
             }

@@ -27,6 +27,10 @@ const LEAST_SPEECH: f64 = 16_000.0;
 const PATIENCE: Duration = Duration::from_millis(700);
 const MOST_PATIENCE: Duration = Duration::from_secs(32);
 const SOON: Duration = Duration::from_secs(8);
+/// When nothing has told of the path for so long, since nothing of ours left, what is known of it is of no use; a picture
+/// that is tried then has so long to show that the path carries it.
+const STALE: Duration = Duration::from_secs(3);
+const TRIAL: Duration = Duration::from_secs(2);
 /// With so much there is little doubt, and patience is a third.
 const PLENTY: f64 = 250_000.0;
 const MOST_AT_PLENTY: Duration = Duration::from_secs(4);
@@ -58,12 +62,24 @@ pub(super) struct Allocation {
     enough: Option<Instant>,
     resumed: Option<Instant>,
     patience: Duration,
+    /// When the path was last told of, and when a picture was tried because it was not.
+    told: Option<Instant>,
+    tried: Option<Instant>,
 }
 
 impl Allocation {
     /// `music`: as [`Self::set_music`].
     pub(super) fn new(music: bool) -> Self {
-        Self { music, suspended: false, long: false, enough: None, resumed: None, patience: PATIENCE }
+        Self {
+            music,
+            suspended: false,
+            long: false,
+            enough: None,
+            resumed: None,
+            patience: PATIENCE,
+            told: None,
+            tried: None,
+        }
     }
 
     /// Whether sound is music, which is worth more than speech where there is room.
@@ -71,8 +87,22 @@ impl Allocation {
         self.music = music;
     }
 
-    /// Shares out what the worst of the paths carries.
+    /// Whether a picture that has stopped is to be tried again though nobody says that there is room: who is muted,
+    /// or has no microphone, sends nothing beside it, and of nothing nobody can tell how it came. To be asked each now
+    /// and then; if so, [`Self::share`] is next.
+    pub(super) fn tries(&mut self, now: Instant) -> bool {
+        let due = |told| now.saturating_duration_since(told) >= STALE.max(self.patience);
+        if !self.suspended || !self.told.is_some_and(due) {
+            return false;
+        }
+        self.suspended = false;
+        (self.resumed, self.tried) = (Some(now), Some(now));
+        true
+    }
+
+    /// Shares out what the worst of the paths carries, of which something was just told.
     pub(super) fn share(&mut self, estimate: &Estimate, now: Instant) -> Shares {
+        self.told = Some(now);
         self.judge(estimate.bitrate, now);
         let small = estimate.pace < SMALL_PACE * estimate.bitrate && estimate.bitrate < SMALL_BELOW;
         self.long = small || estimate.bitrate < if self.long { SHORT_ABOVE } else { LONG_BELOW };
@@ -100,7 +130,8 @@ impl Allocation {
 
     fn judge(&mut self, bitrate: f64, now: Instant) {
         if !self.suspended {
-            if bitrate < SUSPEND {
+            let on_trial = self.tried.is_some_and(|at| now.saturating_duration_since(at) < TRIAL);
+            if bitrate < SUSPEND && !on_trial {
                 let soon = self.resumed.is_some_and(|at| now.saturating_duration_since(at) < SOON);
                 self.patience = if soon { (self.patience * 2).min(MOST_PATIENCE) } else { PATIENCE };
                 (self.suspended, self.enough) = (true, None);
@@ -196,6 +227,39 @@ mod tests {
         let lossy = Estimate { retransmitted: 200_000.0, loss: 0.2, ..estimate(5e5) };
         let lossy = allocation.share(&lossy, Instant::now());
         assert!(lossy.video + 130_000 < clean.video && lossy.audio > clean.audio);
+    }
+
+    #[test]
+    fn a_picture_that_nothing_tells_of_any_more_is_tried_again_and_has_time_to_show_itself() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut allocation = Allocation::new(false);
+        let share = |allocation: &mut Allocation, ms, bitrate| {
+            allocation.share(&estimate(bitrate), at(ms)).suspended
+        };
+        assert!(share(&mut allocation, 0, 50_000.0));
+        assert!(share(&mut allocation, 1000, 50_000.0), "sound is told of");
+        assert!(!allocation.tries(at(3900)), "not yet long ago");
+        assert!(allocation.tries(at(4000)) && !allocation.tries(at(4000)), "once");
+        assert!(!share(&mut allocation, 4000, 50_000.0) && !share(&mut allocation, 5900, 55_000.0));
+        assert!(share(&mut allocation, 6000, 55_000.0), "it has had its time");
+        // Each trial that shows nothing makes the next one rarer, down to one in half a minute.
+        let (mut ms, mut tried) = (6000, Vec::new());
+        while ms < 150_000 {
+            ms += 100;
+            if allocation.tries(at(ms)) {
+                tried.push(ms);
+                assert!(!share(&mut allocation, ms, 50_000.0));
+                ms += 2000;
+                assert!(share(&mut allocation, ms, 50_000.0));
+            }
+        }
+        let gaps: Vec<u64> = tried.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.is_sorted() && gaps[0] == 5000 && gaps.last() == Some(&34_000), "{gaps:?}");
+        // And where the path carries more by then, the picture stays.
+        let last = ms + 40_000;
+        assert!(allocation.tries(at(last)) && !share(&mut allocation, last + 1900, 70_000.0));
+        assert!(!share(&mut allocation, last + 9000, 70_000.0));
     }
 
     #[test]

@@ -294,6 +294,13 @@ impl Wiring {
         async move { changed.notified().await }
     }
 
+    /// Tries a picture again that has stopped, where nothing tells any more whether there is room for it.
+    pub(crate) fn try_picture(&mut self) {
+        if self.allocation.tries(Instant::now()) {
+            self.steer();
+        }
+    }
+
     /// Has the encoders follow the worst of the paths: pictures are encoded once for everybody.
     pub(crate) fn steer(&mut self) {
         let estimates = self.legs.values().filter(|leg| leg.connected).map(Leg::follow_path);

@@ -100,7 +100,8 @@ fn outbound_video(peer: &peer::Stats, encoder: &VideoOutStats, bitrate: f64) -> 
     let sent = &peer.video.outbound_rtp;
     OutboundVideo {
         bitrate,
-        target_bitrate: f64::from(encoder.bitrate),
+        // The encoder's last one stays what it was while nothing is encoded.
+        target_bitrate: if encoder.suspended { 0.0 } else { f64::from(encoder.bitrate) },
         packets_sent: sent.packets_sent,
         retransmitted_packets_sent: sent.retransmitted_packets_sent,
         frames_encoded: encoder.frames_encoded,

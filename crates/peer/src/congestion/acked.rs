@@ -8,6 +8,8 @@ const WINDOW: Duration = Duration::from_millis(500);
 /// What is recent, and how many packets tell a rate.
 const RECENT: Duration = Duration::from_millis(200);
 const ENOUGH: usize = 10;
+/// Fewer in the whole window tell none.
+const FEWEST: usize = 5;
 /// Packets remembered at most: 8 Mb/s of full ones.
 const MOST: usize = 512;
 
@@ -67,11 +69,21 @@ impl Acked {
         Some((bytes - size) as f64 * 8.0 / span.as_secs_f64())
     }
 
-    /// Bits a second; `None` until a quarter of a second was seen.
+    /// Whether packets come, but too few of them to measure a rate by.
+    pub(super) fn is_seldom(&self) -> bool {
+        self.arrivals.len() < FEWEST && self.has_seen_enough()
+    }
+
+    fn has_seen_enough(&self) -> bool {
+        let last = self.arrivals.back().map(|(last, _)| *last);
+        last.zip(self.begun).is_some_and(|(last, begun)| last.saturating_sub(begun) >= WINDOW / 2)
+    }
+
+    /// Bits a second; `None` until a quarter of a second was seen, and where few packets come.
     pub(super) fn rate(&self) -> Option<f64> {
         let (last, _) = self.arrivals.back()?;
         let (first, size) = self.arrivals.front()?;
-        if last.saturating_sub(self.begun?) < WINDOW / 2 || self.arrivals.len() < 5 {
+        if !self.has_seen_enough() || self.arrivals.len() < FEWEST {
             return None;
         }
         let span = last.saturating_sub(*first).as_secs_f64().max(0.05);

@@ -499,7 +499,7 @@ impl Estimator {
                 self.target = self.target.max(0.9 * capacity.rate);
             }
         }
-        let Some(arriving) = arriving else { return };
+        let Some(arriving) = arriving.or(self.acked.is_seldom().then_some(0.0)) else { return };
         self.forget_capacity(arriving, now);
         // What it does to the queue is known a round trip later.
         let trip = self.round_trip.unwrap_or_default().as_secs_f64();
@@ -516,9 +516,10 @@ impl Estimator {
             None if self.starting => self.target * (3.0_f64.powf(seconds) - 1.0),
             None => self.target * (1.6_f64.powf(seconds) - 1.0),
         };
-        // No further than what was seen to arrive allows: who has little to send learns little.
+        // No further than what was seen to arrive allows: who has little to send learns little. But who is quiet while
+        // the picture has stopped is to have one again.
         let carried = arriving / (1.0 - self.loss.share().min(0.5));
-        let allowed = (1.5 * carried + 50_000.0).max(self.target);
+        let allowed = (1.5 * carried + 50_000.0).max(STILL_A_PICTURE).max(self.target);
         self.target = (self.target + gain).min(allowed);
         if let Some(train) = train
             && self.queue.jitter < STEADY

@@ -126,6 +126,20 @@ fn a_line_that_becomes_next_to_nothing_is_left_to_the_sound() {
     assert!(late * 6 < packets, "{late} of {packets} waited over 200 ms");
 }
 
+/// Of the few packets that leave meanwhile no rate is measured.
+#[test]
+fn who_is_quiet_after_a_thin_spell_has_a_picture_again() {
+    for seed in 0..5 {
+        let quiet = Link { quiet: true, ..GOOD };
+        let schedule = [(0.0, GOOD), (5.0, Link { rate: 50e3, ..GOOD }), (12.0, quiet)];
+        let pieces = twice(seed, 40, 1.7e6, &schedule);
+        let thin = mean(&pieces, 9.0, 12.0, |p| p.target);
+        assert!(thin < 62e3, "{thin}\n{}", show(&pieces));
+        let back = pieces.iter().find(|p| p.at > 12.0 && p.sent > 1e6).map(|p| p.at - 12.0);
+        assert!(back.is_some_and(|after| after < 20.0), "{back:?}\n{}", show(&pieces));
+    }
+}
+
 /// Reports come back through lines as full.
 #[test]
 fn stairs_down_to_50_kbs_are_followed() {
