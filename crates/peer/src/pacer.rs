@@ -150,10 +150,27 @@ impl Pacer {
         }
     }
 
+    /// So many packets were dropped, and all that comes is of no use before a keyframe.
+    fn flushed(&self, count: usize) {
+        self.control.dropped.fetch_add(count as u64, Ordering::Relaxed);
+        // A keyframe into a path that is gone would be dropped like the last, and each costs all the others.
+        if self.control.silent.load(Ordering::Relaxed) {
+            self.control.owed.store(true, Ordering::Relaxed);
+        } else {
+            self.keyframe.raise();
+        }
+    }
+
     fn release(&mut self, now: Instant) {
         self.obey();
         self.pacing.set_roomy(self.control.roomy.load(Ordering::Relaxed));
         self.pacing.set_rate(self.control.rate(), now);
+        // While reports stay away what waits keeps the encoder from making more of it.
+        if !self.control.silent.load(Ordering::Relaxed)
+            && let Some(count) = self.pacing.drop_hopeless(now)
+        {
+            self.flushed(count);
+        }
         while let Some(mut packet) = self.pacing.pop(now) {
             packet.now = now;
             self.ready.push_back(packet);
@@ -204,13 +221,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacer {
             self.pacing.push(packet, bits, seq)
         };
         if let Taken::Flushed(count) = taken {
-            self.control.dropped.fetch_add(count as u64, Ordering::Relaxed);
-            // A keyframe into a path that is gone would be dropped like the last, and each costs all the others.
-            if self.control.silent.load(Ordering::Relaxed) {
-                self.control.owed.store(true, Ordering::Relaxed);
-            } else {
-                self.keyframe.raise();
-            }
+            self.flushed(count);
         }
         self.release(now);
         Ok(())

@@ -16,6 +16,10 @@ const MIN_BURST_BITS: f64 = 1300.0 * 8.0;
 const MAX_QUEUED: usize = 2048;
 /// New pictures that would leave later than this are hopeless.
 const HOPELESS: Duration = Duration::from_millis(1500);
+/// So are those that waited when the rate fell, if it is still so after this time: most falls are for a moment.
+const FOR_A_MOMENT: Duration = Duration::from_millis(500);
+/// Sound that left faster than the pace holds the pictures up by this at most.
+const DEBT: Duration = Duration::from_millis(200);
 /// When what is to be sent again takes longer than this, a keyframe is there sooner.
 const HOPELESS_AGAIN: Duration = Duration::from_millis(350);
 /// Packets sent again whose time is remembered, and ranges of numbers that never left.
@@ -61,6 +65,8 @@ pub(crate) struct Pacing<T> {
     waiting_bits: f64,
     /// Bits that may leave; negative after a packet larger than what was left.
     budget: f64,
+    /// Since when what waits is hopeless.
+    hopeless: Option<Instant>,
     filled: Option<Instant>,
     resent: VecDeque<(u16, Instant)>,
     flushed: VecDeque<RangeInclusive<u16>>,
@@ -81,6 +87,7 @@ impl<T> Pacing<T> {
             at_once: AT_ONCE,
             waiting_bits: 0.0,
             budget: 0.0,
+            hopeless: None,
             filled: None,
             resent: VecDeque::new(),
             flushed: VecDeque::new(),
@@ -108,10 +115,27 @@ impl<T> Pacing<T> {
         Duration::from_secs_f64(self.waiting_bits.max(0.0) / self.rate)
     }
 
-    /// Something that does not wait leaves now.
+    /// Something that does not wait leaves now. While next to nothing may leave it takes far more than that, which
+    /// is not to be paid for once more may.
     pub(crate) fn passes(&mut self, bits: f64, now: Instant) {
         self.fill(now);
-        self.budget -= bits;
+        let most = self.budget.min(-self.rate * DEBT.as_secs_f64());
+        self.budget = (self.budget - bits).max(most);
+    }
+
+    /// Drops all that waits, if it has been hopeless for longer than a moment, and says how many packets: then a
+    /// keyframe is needed.
+    pub(crate) fn drop_hopeless(&mut self, now: Instant) -> Option<usize> {
+        if self.backlog() <= HOPELESS {
+            self.hopeless = None;
+            return None;
+        }
+        let since = *self.hopeless.get_or_insert(now);
+        if now.saturating_duration_since(since) < FOR_A_MOMENT {
+            return None;
+        }
+        self.hopeless = None;
+        Some(self.await_keyframe())
     }
 
     /// A packet of a new picture.
@@ -309,6 +333,40 @@ mod tests {
         pacing.passes(5.0 * BITS, start);
         let beside = drain(&mut pacing, start).last().unwrap().1 - start;
         assert!(beside > alone + Duration::from_millis(45), "{alone:?} {beside:?}");
+    }
+
+    #[test]
+    fn sound_that_leaves_while_nothing_else_may_holds_up_no_picture_afterwards() {
+        let start = Instant::now();
+        let mut pacing = Pacing::new(20_000.0);
+        // Ten seconds of 60 kb/s.
+        for n in 0..500 {
+            pacing.passes(1200.0, start + Duration::from_millis(20) * n);
+        }
+        let back = start + Duration::from_secs(10);
+        pacing.set_rate(1_000_000.0, back);
+        pacing.push(0, BITS, 0);
+        let left = drain(&mut pacing, back);
+        assert!(left[0].1 < back + Duration::from_millis(10), "{:?}", left[0].1 - back);
+    }
+
+    #[test]
+    fn what_became_hopeless_because_the_rate_fell_is_dropped_unless_that_was_for_a_moment() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut pacing = Pacing::new(2_000_000.0);
+        (0..40).for_each(|seq| assert_eq!(pacing.push(seq, BITS, seq), Taken::Queued));
+        assert_eq!(pacing.drop_hopeless(start), None);
+        pacing.set_rate(80_000.0, start);
+        assert_eq!(pacing.drop_hopeless(start), None);
+        pacing.set_rate(2_000_000.0, at(300));
+        assert_eq!(pacing.drop_hopeless(at(300)), None);
+        pacing.set_rate(80_000.0, at(400));
+        assert_eq!(pacing.drop_hopeless(at(400)), None);
+        assert_eq!(pacing.drop_hopeless(at(899)), None, "that other time does not count");
+        assert_eq!(pacing.drop_hopeless(at(900)), Some(40));
+        assert_eq!(pacing.drop_hopeless(at(1500)), None);
+        assert_eq!(pacing.push(40, BITS, 40), Taken::Needless, "it needs those that were dropped");
     }
 
     #[test]
