@@ -119,10 +119,11 @@ impl Controller {
             self.again.push_back((now, bytes));
             self.forget_again(now);
         }
-        self.unreported.get_or_insert(now);
         let stream = self.streams.iter().find(|(ssrc, _)| *ssrc == packet.header.ssrc);
         let number = stream.and_then(|(_, id)| packet.header.get_extension(*id));
+        // No report will tell of a packet without one.
         let Some(&[high, low]) = number.as_deref() else { return };
+        self.unreported.get_or_insert(now);
         let pace = self.control.rate();
         let in_train = self.last.is_some_and(|(at, before)| {
             let time = Duration::from_secs_f64(before as f64 * 8.0 / pace);
@@ -273,3 +274,6 @@ impl Interceptor for Controller {
     fn bind_remote_stream(&mut self, _: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _: &StreamInfo) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,4 +16,11 @@ impl KeyframeWanted {
     pub(crate) async fn taken(&self) {
         self.0.notified().await;
     }
+
+    /// Whether it was raised and not taken yet; takes it.
+    #[cfg(test)]
+    pub(crate) fn is_raised(&self) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(self.taken()).poll(&mut context).is_ready()
+    }
 }

@@ -272,3 +272,70 @@ impl Interceptor for Tap {
         self.remote.retain(|(ssrc, _)| *ssrc != info.ssrc);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtc::interceptor::AttributedPacket;
+    use rtc::rtcp::payload_feedbacks::full_intra_request::FirEntry;
+    use rtc::rtcp::sender_report::SenderReport;
+    use rtc::shared::TransportContext;
+    use std::time::Duration;
+
+    const AUDIO: u32 = 1;
+    const VIDEO: u32 = 2;
+    const THEIRS: u32 = 3;
+
+    fn tap() -> Tap {
+        let mut tap = Tap {
+            counts: Arc::default(),
+            keyframe: Arc::default(),
+            clocks: Arc::default(),
+            pace: Arc::default(),
+            local: [(AUDIO, Kind::Audio), (VIDEO, Kind::Video)],
+            remote: VecDeque::new(),
+            reads: VecDeque::new(),
+            writes: VecDeque::new(),
+        };
+        let info = StreamInfo { ssrc: THEIRS, mime_type: "video/VP8".into(), ..Default::default() };
+        tap.bind_remote_stream(&info);
+        tap
+    }
+
+    fn rtcp(packet: impl rtcp::Packet + 'static, now: Instant) -> TaggedPacket {
+        let message = AttributedPacket::new(Packet::Rtcp(vec![Box::new(packet)]));
+        TaggedPacket { now, transport: TransportContext::default(), message }
+    }
+
+    #[test]
+    fn a_full_intra_request_for_our_picture_asks_for_a_keyframe() {
+        let (mut tap, now) = (tap(), Instant::now());
+        let fir = |ssrc| FullIntraRequest {
+            fir: vec![FirEntry { ssrc, sequence_number: 1 }],
+            ..Default::default()
+        };
+        for (ssrc, wanted) in [(AUDIO, false), (77, false), (VIDEO, true)] {
+            tap.handle_read(rtcp(fir(ssrc), now)).unwrap();
+            assert_eq!(tap.keyframe.is_raised(), wanted, "{ssrc}");
+        }
+        assert_eq!(lock(&tap.counts).video.sent.firs, 1);
+    }
+
+    #[test]
+    fn our_reports_tell_when_what_leaves_was_captured_and_theirs_are_believed() {
+        let (mut tap, now) = (tap(), Instant::now());
+        // What leaves now was captured 80 ms ago, when the stack says that it is of now.
+        tap.clocks.local(Kind::Video, 90_000, now - Duration::from_millis(80));
+        let report = |ssrc, ntp_time| SenderReport { ssrc, ntp_time, rtp_time: 5000, ..Default::default() };
+        tap.handle_write(rtcp(report(VIDEO, 1), now)).unwrap();
+        let Some(Packet::Rtcp(all)) = tap.poll_write().map(|packet| packet.message.packet) else {
+            panic!("a report leaves")
+        };
+        let told = all[0].as_any().downcast_ref::<SenderReport>().unwrap();
+        assert!(told.rtp_time.abs_diff(90_000 + 7200) <= 1, "{}", told.rtp_time);
+
+        assert_eq!(tap.clocks.remote_time(Kind::Video, THEIRS, 5000), None);
+        tap.handle_read(rtcp(report(THEIRS, 10 << 32), now)).unwrap();
+        assert_eq!(tap.clocks.remote_time(Kind::Video, THEIRS, 5000 + 45_000), Some(10_500_000));
+    }
+}
