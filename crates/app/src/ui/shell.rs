@@ -2,7 +2,7 @@
 
 use super::errands::{Errands, Kit, News, Order};
 use super::video::Gpu;
-use super::{View, theme};
+use super::{View, sound, theme};
 use crate::cli::{NO_ENGINE, Start};
 use crate::host::Links;
 use crate::settings::{Settings, SettingsFile};
@@ -263,7 +263,7 @@ impl eframe::App for Shell {
     fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
         self.take_news();
         // A window that is hidden is not drawn, and would not see that the key was let go.
-        if !ctx.input(|input| input.focused) && self.snapshot.borrow().me.sound.talking {
+        if sound::is_away(ctx) && self.snapshot.borrow().me.sound.talking {
             self.command(Command::Talk { on: false });
         }
     }

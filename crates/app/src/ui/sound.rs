@@ -8,7 +8,7 @@ use super::theme;
 use call::{Command, Hint, Me, Participant, Snapshot, Sound};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
-    Align2, Button, ComboBox, Event, FontId, Key, Popup, PopupCloseBehavior, Rect, Response, RichText, Sense,
+    Align2, Button, ComboBox, Context, Event, FontId, Key, Popup, PopupCloseBehavior, Rect, Response, RichText, Sense,
     SetOpenCommand, Slider, StrokeKind, Ui, Vec2, WidgetInfo, vec2,
 };
 use media::audio::{Noise, Processing, Rehearsal};
@@ -25,6 +25,12 @@ const SILENT: &str = "No sound comes from your microphone. It may be muted in th
 /// A talk key by its name in the settings; what is none is the space bar.
 pub fn talk_key(name: &str) -> Key {
     Key::from_name(name).filter(|key| TALK_KEYS.contains(key)).unwrap_or(Key::Space)
+}
+
+/// Whether the keyboard is elsewhere. Of a window that is not drawn, the input that windows are drawn by tells what was
+/// so when it last was.
+pub(super) fn is_away(ctx: &Context) -> bool {
+    !ctx.input(|input| input.raw.focused)
 }
 
 /// Says when the key of push-to-talk is held and when it is let go. It is no longer held, too, when the window
@@ -202,6 +208,20 @@ pub(super) fn muted_talk(ui: &mut Ui, stage: Rect, sound: &Sound, key: Key) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eframe::egui::RawInput;
+
+    #[test]
+    fn a_window_that_is_not_drawn_is_seen_to_lose_the_keyboard() {
+        let ctx = Context::default();
+        let focused = |focused| RawInput { focused, ..RawInput::default() };
+        let drawn = || {
+            let mut drawn = ctx.run_ui(focused(true), |ui| assert!(!is_away(ui.ctx())));
+            drawn.textures_delta.clear();
+        };
+        drawn();
+        let _hidden = ctx.run_logic(&focused(false), |ctx| assert!(is_away(ctx)));
+        drawn();
+    }
 
     #[test]
     fn a_key_that_does_something_else_is_no_talk_key() {
