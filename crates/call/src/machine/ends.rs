@@ -77,12 +77,7 @@ impl Machine {
                 self.announce();
             }
             EndReport::MicFellBack { wanted, why } => {
-                if wanted == self.snapshot.me.mic {
-                    self.opened.mic = Some(wanted);
-                    self.snapshot.me.mic_live = true;
-                    self.problem(About::Mic, why, false);
-                    self.announce();
-                }
+                self.on_mic_fell_back(wanted, why);
             }
             EndReport::SpeakerFellBack { wanted, why } => {
                 self.opened.speaker = Some(wanted);
@@ -123,6 +118,20 @@ impl Machine {
         self.opened.mic = Some(source);
         self.snapshot.me.mic_live = true;
         self.emit(Event::MicOpened { source: name });
+        self.announce();
+    }
+
+    /// The default is in its place. Whatever was asked for since: its sound is sent until that is open, and if it
+    /// cannot be opened.
+    fn on_mic_fell_back(&mut self, wanted: MicUse, why: String) {
+        if self.snapshot.me.mic == MicUse::None {
+            return;
+        }
+        if wanted == self.snapshot.me.mic {
+            self.problem(About::Mic, why, false);
+        }
+        self.opened.mic = Some(wanted);
+        self.snapshot.me.mic_live = true;
         self.announce();
     }
 

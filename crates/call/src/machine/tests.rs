@@ -165,6 +165,39 @@ fn a_microphone_in_place_of_one_that_is_away_is_sent_and_told_of_until_that_is_b
 }
 
 #[test]
+fn a_speaker_in_place_of_one_that_is_away_is_told_of_until_that_is_back() {
+    let mut rig = Rig::in_call();
+    let wanted = SpeakerUse::Device("one".into());
+    rig.on(Input::Command(Command::Speaker { sink: wanted.clone() }));
+    let fell_back = EndReport::SpeakerFellBack { wanted: wanted.clone(), why: "another one".into() };
+    rig.on(Input::End(fell_back));
+    assert_eq!(rig.machine.snapshot().me.speaker, wanted, "the choice is the user's");
+    assert_eq!(rig.machine.snapshot().problems.len(), 1);
+    rig.on(Input::End(EndReport::SpeakerOpened { sink: wanted, name: "one".into() }));
+    assert!(rig.machine.snapshot().problems.is_empty());
+}
+
+#[test]
+fn what_stands_in_for_a_microphone_is_told_of_though_another_was_chosen_meanwhile() {
+    let mut rig = Rig::in_call();
+    let (one, other) = (MicUse::Device("one".into()), MicUse::Device("other".into()));
+    rig.on(Input::Command(Command::Mic { source: one.clone() }));
+    rig.on(Input::End(EndReport::MicOpened { source: one.clone(), name: "one".into() }));
+    rig.on(Input::End(EndReport::MicLost { why: "unplugged".into() }));
+    rig.on(Input::Command(Command::Mic { source: other.clone() }));
+    let fell_back = || EndReport::MicFellBack { wanted: one.clone(), why: "another one".into() };
+    let effects = rig.on(Input::End(fell_back()));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Announce { audio: true, .. })), "{effects:?}");
+    assert_eq!(rig.machine.snapshot().me.mic, other, "it may still open");
+    rig.on(Input::End(EndReport::MicFailed { why: "busy".into() }));
+    assert_eq!(rig.machine.snapshot().me.mic, one, "which has one in its place");
+    assert!(rig.machine.snapshot().me.mic_live);
+    rig.on(Input::Command(Command::Mic { source: MicUse::None }));
+    let effects = rig.on(Input::End(fell_back()));
+    assert!(effects.is_empty() && !rig.machine.snapshot().me.mic_live, "none is wanted: {effects:?}");
+}
+
+#[test]
 fn an_unreachable_server_ends_the_attempt_but_not_a_call() {
     let mut rig = Rig::new();
     rig.on(join());
