@@ -164,6 +164,10 @@ impl Named for DeviceMic {
     fn device(&self) -> Option<&str> {
         Some(&self.opened.id)
     }
+
+    fn gave(&self) -> bool {
+        self.opened.gauge.moved.load(Ordering::Relaxed) > 0
+    }
 }
 
 impl MicSource for DeviceMic {
@@ -236,6 +240,10 @@ impl Named for DeviceSpeaker {
 
     fn device(&self) -> Option<&str> {
         Some(&self.opened.id)
+    }
+
+    fn gave(&self) -> bool {
+        self.opened.gauge.moved.load(Ordering::Relaxed) > 0
     }
 }
 

@@ -4,7 +4,8 @@
 //! the audio thread only looks whether it is done. The old end is used until the new one is open; when that
 //! fails, the old one stays. A device that was chosen and is away has the system's default in its place until
 //! it is back. An end that could not be opened at all, or was lost, is tried again: when the devices change,
-//! and every 2 s.
+//! and every 2 s. One that can be opened, but gives nothing, is as good as away until it is plugged in again or chosen;
+//! where there is nothing else, it is tried less and less often.
 
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -15,6 +16,10 @@ use crate::ends::{DeviceError, MicUse, SpeakerUse};
 
 /// From a device that could not be opened to trying it again.
 const RETRY: Duration = Duration::from_secs(2);
+/// One that gave nothing so often in a row will not.
+const OFTEN: u32 = 2;
+/// One that gives nothing is tried no more seldom than this many times [`RETRY`] apart.
+const SELDOM: u32 = 15;
 /// A device that does not open within this is given up; it may hang for ever.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long the owner waits at the end for a device that does not close.
@@ -63,6 +68,10 @@ pub(crate) trait Named {
     fn device(&self) -> Option<&str> {
         None
     }
+    /// Whether any sound came of it, or went into it, since it was opened.
+    fn gave(&self) -> bool {
+        true
+    }
 }
 
 /// What became of an end.
@@ -108,6 +117,8 @@ struct Wish<U> {
     what: U,
     /// Why it is not in use.
     trouble: Option<Trouble>,
+    /// How often in a row it was opened and gave nothing.
+    barren: u32,
 }
 
 /// See the module.
@@ -137,7 +148,7 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
             label,
             open,
             wake,
-            wish: Wish { what: nothing, trouble: None },
+            wish: Wish { what: nothing, trouble: None, barren: 0 },
             prior: None,
             current: None,
             opening: None,
@@ -160,7 +171,7 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
 
     /// From now on this one, please.
     pub(crate) fn choose(&mut self, choice: U, now: Instant) {
-        let before = std::mem::replace(&mut self.wish, Wish { what: choice, trouble: None });
+        let before = std::mem::replace(&mut self.wish, Wish { what: choice, trouble: None, barren: 0 });
         self.prior.get_or_insert(before);
         self.fall_back = None;
         self.retry_at = Some(now);
@@ -173,12 +184,21 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
 
     /// These are the devices now.
     pub(crate) fn news(&mut self, side: Side, now: Instant) -> Option<Change<U>> {
+        if self.side.as_ref().is_none_or(|before| self.meant(before) != self.meant(&side)) {
+            self.wish.barren = 0;
+        }
         self.side = Some(side);
         if self.opening.is_some() || (self.current.is_none() && self.needs_watch()) {
             // Held against them once it is open.
             self.retry_at = Some(now);
         }
         self.compare(now)
+    }
+
+    /// The device that is wished for, and its life.
+    fn meant<'a>(&self, side: &'a Side) -> Option<(&'a str, u32)> {
+        let wanted = self.wish.what.device().or(side.default.as_deref())?;
+        side.find(wanted).map(|seen| (seen.id.as_str(), seen.life))
     }
 
     /// Holds what is in use against what there is.
@@ -208,10 +228,20 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
     /// The current one failed in use.
     pub(crate) fn lost(&mut self, error: DeviceError, now: Instant) -> Option<Change<U>> {
         let Current { used, end, .. } = self.current.take()?;
-        let device = end.device().is_some();
+        let (device, gave) = (end.device().is_some(), end.gave());
         self.close(end);
-        // A device at once, or the default in its place; a file only later.
-        self.retry_at = Some(if device { now } else { now + RETRY });
+        let wished = used == self.wish.what;
+        if wished {
+            self.wish.barren = if gave { 0 } else { self.wish.barren + 1 };
+        }
+        // A device at once, or the default in its place; a file only later, and so a default that gives nothing.
+        let alone = wished && used == U::default();
+        let wait = match (device, alone) {
+            (true, true) => self.wish.barren.saturating_sub(1).min(SELDOM),
+            (true, false) => 0,
+            (false, _) => 1,
+        };
+        self.retry_at = Some(now + RETRY * wait);
         self.wish.trouble = Some(Trouble { error: error.clone(), said: true });
         Some(Change::Lost(used, error))
     }
@@ -256,10 +286,11 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
         self.opened(opening.used, result, now)
     }
 
-    /// What to open now: the chosen one, or the default where that is known to be away.
+    /// What to open now: the chosen one, or the default where that is known to be away, or to give nothing.
     fn target(&self) -> U {
         let away = |side: &Side| self.wish.what.device().is_some_and(|wanted| side.find(wanted).is_none());
-        if self.wish.trouble.is_some() && self.side.as_ref().is_some_and(away) {
+        let barren = self.wish.what.device().is_some() && self.wish.barren >= OFTEN;
+        if self.wish.trouble.is_some() && (barren || self.side.as_ref().is_some_and(away)) {
             U::default()
         } else {
             self.wish.what.clone()

@@ -40,6 +40,7 @@ impl Choice for TestUse {
 
 struct End {
     id: Option<String>,
+    gives: bool,
 }
 
 impl Named for End {
@@ -50,6 +51,10 @@ impl Named for End {
     fn device(&self) -> Option<&str> {
         self.id.as_deref()
     }
+
+    fn gave(&self) -> bool {
+        self.gives
+    }
 }
 
 fn open(wanted: &TestUse, _: &Thread) -> Result<Box<End>, DeviceError> {
@@ -58,10 +63,10 @@ fn open(wanted: &TestUse, _: &Thread) -> Result<Box<End>, DeviceError> {
     let found = match &wanted.choice {
         MicUse::Default => world.first(),
         MicUse::Device(name) => world.iter().find(|(id, _)| id == name),
-        _ => return Ok(Box::new(End { id: None })),
+        _ => return Ok(Box::new(End { id: None, gives: true })),
     };
     let (id, result) = found.ok_or_else(missing)?;
-    result.clone().map(|_| Box::new(End { id: Some((*id).into()) }))
+    result.clone().map(|_| Box::new(End { id: Some((*id).into()), gives: *id != "mute" }))
 }
 
 struct Rig {
@@ -225,6 +230,34 @@ fn a_stream_that_stops_is_opened_anew_and_else_replaced() {
     rig.opener.lost(stopped, rig.now);
     assert_eq!(rig.settle(), ["a for lack of b"], "it is there, but does not work");
     assert_eq!(rig.world(&[("a", 1), ("b", 7)]), ["opened b for b"]);
+}
+
+#[test]
+fn a_device_that_opens_and_gives_nothing_is_as_good_as_away_until_it_is_plugged_in_again() {
+    let mut rig = Rig::new();
+    rig.world(&[("a", 1), ("mute", 2)]);
+    assert_eq!(rig.device("mute"), ["opened mute for mute"]);
+    let silent = DeviceError::Lost { what: "mute".into(), why: "nothing came".into() };
+    rig.opener.lost(silent.clone(), rig.now);
+    assert_eq!(rig.settle(), ["opened mute for mute"], "it is given a second chance");
+    rig.opener.lost(silent.clone(), rig.now);
+    assert_eq!(rig.settle(), ["a for lack of mute"]);
+    assert_eq!(rig.later(60), NONE);
+    assert_eq!(rig.world(&[("a", 1), ("mute", 2), ("c", 3)]), NONE, "what else comes changes nothing");
+    assert_eq!(rig.world(&[("a", 1), ("mute", 4)]), ["opened mute for mute"]);
+    assert_eq!(rig.choose(MicUse::Default), ["opened a for default"]);
+    // Where there is nothing else, it is tried less and less often.
+    rig.world(&[("mute", 5)]);
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        let lost = rig.now;
+        rig.opener.lost(silent.clone(), rig.now);
+        while rig.settle().is_empty() {
+            rig.now += Duration::from_secs(1);
+        }
+        waits.push((rig.now - lost).as_secs());
+    }
+    assert!(waits.is_sorted() && waits[..3] == [0, 2, 4] && waits[19] == 30, "{waits:?}");
 }
 
 #[test]
