@@ -33,6 +33,8 @@ const LOOK: Duration = Duration::from_millis(20);
 const DRIFT: u32 = 500;
 /// Calls larger than this (100 ms) are the device's first gulp, not its habit.
 const GULP: usize = 10;
+/// What a microphone may have recorded and not given is no less than 20 ms, nor less than two of its calls.
+const LEAST_HELD: usize = 2 * BLOCK;
 
 /// A device's stream and what is known of it.
 pub(crate) struct Opened {
@@ -182,6 +184,12 @@ impl MicSource for DeviceMic {
 
     fn next_due(&self, now: Instant) -> Instant {
         now + super::IDLE
+    }
+
+    fn held(&self) -> usize {
+        let call = self.opened.gauge.largest.load(Ordering::Relaxed) as u64;
+        let call = (call * u64::from(RATE) / u64::from(self.opened.rate)) as usize;
+        (2 * call.min(GULP * BLOCK)).max(LEAST_HELD)
     }
 
     fn hears_a_room(&self) -> bool {

@@ -18,6 +18,10 @@ pub(crate) trait MicSource: Named + Send {
     fn read(&mut self, now: Instant, wide: bool, out: &mut Vec<f32>) -> Result<usize, DeviceError>;
     /// When to ask again at the latest.
     fn next_due(&self, now: Instant) -> Instant;
+    /// How many samples it may have recorded already and not given yet.
+    fn held(&self) -> usize {
+        0
+    }
     /// Whether it hears a room, with its noise and what the speaker plays there.
     fn hears_a_room(&self) -> bool {
         false

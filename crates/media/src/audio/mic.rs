@@ -20,8 +20,6 @@ use super::wav::WavMic;
 use crate::codec::opus::{self, LONG_PACKET, OpusEncoder, OpusError, PACKET, RATE};
 use crate::ends::{DeviceError, MicUse};
 
-/// Dropped after unmuting: what a device recorded before the button was pressed and had not given us yet.
-const HELD_BY_DEVICE: usize = 960;
 /// The level falls by this much for each piece of sound when it gets quiet.
 const LEVEL_FALL: f32 = 0.8;
 
@@ -342,7 +340,9 @@ impl Mic {
         if let Err(error) = self.encoder.reset() {
             tracing::warn!(%error, "the encoder keeps what it heard before mute");
         }
-        self.hold = HELD_BY_DEVICE + self.fresh.len() / self.encoder.channels() + inside;
+        // What was recorded before the button was pressed, wherever it is by now.
+        let held = self.end.current().map_or(0, |source| source.held());
+        self.hold = held + self.fresh.len() / self.encoder.channels() + inside;
         false
     }
 
