@@ -273,8 +273,11 @@ impl SpeakerSink for DeviceSpeaker {
         // may be faster than ours all the same: it is let gain a little.
         let most = Duration::from_secs_f64(target as f64 / f64::from(RATE)) + TICK;
         let least = now.checked_sub(most).unwrap_or(now);
+        // And what the sound server keeps more of since is beyond time too.
+        let kept = self.in_samples(self.opened.gauge.kept_more.swap(0, Ordering::Relaxed));
+        let kept = Duration::from_secs_f64(kept as f64 / f64::from(RATE));
         let from = self.mixed_until.map_or(now, |(until, then)| {
-            let gained = now.saturating_duration_since(then) / DRIFT;
+            let gained = now.saturating_duration_since(then) / DRIFT + kept;
             until.checked_sub(gained).unwrap_or(until).max(least)
         });
         let ahead = (now + most).saturating_duration_since(from);

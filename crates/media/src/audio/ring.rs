@@ -15,6 +15,8 @@ pub(crate) struct Gauge {
     pub(crate) missed: AtomicU64,
     /// The largest call since this was last taken, in frames.
     pub(crate) largest: AtomicUsize,
+    /// Frames that a sound server was asked to keep beyond what it kept before, since this was last taken.
+    pub(crate) kept_more: AtomicUsize,
     /// The microphone wakes the thread once so many frames are in the ring.
     pub(crate) wake_at: AtomicUsize,
     /// Times that the device ran dry, or over, because its callback came too late.
@@ -30,6 +32,7 @@ impl Gauge {
             moved: AtomicU64::new(0),
             missed: AtomicU64::new(0),
             largest: AtomicUsize::new(0),
+            kept_more: AtomicUsize::new(0),
             wake_at: AtomicUsize::new(0),
             stumbles: AtomicUsize::new(0),
             failed: AtomicBool::new(false),

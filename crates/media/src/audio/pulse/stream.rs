@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -120,7 +121,8 @@ pub(crate) fn play(
     let made: protocol::CreatePlaybackStreamReply = talk.ask(&Command::CreatePlaybackStream(params))?;
     talk.socket.get_ref().set_read_timeout(None)?;
     let margin = Margin::default();
-    let mut player = Player { channel: made.channel, margin, given: 0, feed, out: Vec::new() };
+    let kept = gauge.clone();
+    let mut player = Player { channel: made.channel, margin, given: 0, feed, gauge: kept, out: Vec::new() };
     let socket = talk.socket.get_ref().try_clone()?;
     PulseStream::start("pulse speaker", socket, gauge, move || {
         player.give(&mut talk, made.requested_bytes as usize)?;
@@ -137,6 +139,7 @@ struct Player {
     /// Frames given so far.
     given: u64,
     feed: SpeakerFeed,
+    gauge: Arc<Gauge>,
     /// A message on its way.
     out: Vec<u8>,
 }
@@ -152,7 +155,12 @@ impl Player {
             Command::Underflow(_) => {
                 let before = self.margin.level();
                 self.margin.ran_dry(MORE, MOST, self.played());
-                if self.margin.level() == before { Ok(()) } else { self.keep(talk) }
+                let more = self.margin.level().saturating_sub(before);
+                if more == 0 {
+                    return Ok(());
+                }
+                self.gauge.kept_more.fetch_add((more * PIECE) as usize, Ordering::Relaxed);
+                self.keep(talk)
             }
             Command::PlaybackStreamKilled(_) => Err(ProtocolError::Invalid("the device is gone".into())),
             _ => Ok(()),
