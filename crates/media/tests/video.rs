@@ -287,6 +287,21 @@ fn off_sinks_nothing_and_on_starts_with_a_keyframe() {
     assert!(encoded.recv_timeout(WAIT).is_err());
 }
 
+#[test]
+fn suspended_sinks_nothing_and_goes_on_with_a_keyframe() {
+    let (out, slot, encoded) = start_out(VideoSettings::default());
+    let start = Instant::now();
+    let at = |n: u32| start + Duration::from_secs(n.into());
+    push(&slot, &encoded, (64, 48), at(1));
+    assert!(!push(&slot, &encoded, (64, 48), at(2)).key);
+    assert!(out.set_suspended(true) && !out.set_suspended(true), "once");
+    assert!(out.stats().suspended);
+    slot.put(Frame { captured: at(3), ..frame(moving(64, 48, 1)) });
+    assert!(encoded.recv_timeout(Duration::from_millis(200)).is_err());
+    assert!(out.set_suspended(false) && !out.stats().suspended);
+    assert!(push(&slot, &encoded, (64, 48), at(4)).key);
+}
+
 /// A picture as RTP packets of at most 500 bytes, numbered from `seq`.
 fn packets(data: &[u8], seq: u16, timestamp: u32) -> Vec<RtpPacket> {
     let count = data.chunks(500).count();

@@ -280,8 +280,65 @@ mod tests {
         assert_eq!(out.len(), 1190);
     }
 
+    fn decibels(pcm: &[f32]) -> f32 {
+        20.0 * rms(pcm).max(1e-9).log10()
+    }
+
+    /// What comes out of so many seconds, the last of them, where the speaker plays `far` and the microphone hears it
+    /// 30 ms later and 10 dB down, with `near` on top.
+    fn last_second(processing: Processing, seconds: usize, far: f32, near: impl Fn(usize) -> f32) -> Vec<f32> {
+        let (mut cleaner, mut out, mut chance) = (Cleaner::new(processing), Vec::new(), Lcg::new(3));
+        let mut played = vec![0.0; 3 * BLOCK];
+        for n in 0..seconds * 100 {
+            let block: [f32; BLOCK] = std::array::from_fn(|_| far * chance.next_f32());
+            cleaner.playing(&block);
+            played.extend_from_slice(&block);
+            let echo = played.iter().skip(n * BLOCK).take(BLOCK).map(|x| x * 0.316);
+            let heard: Vec<f32> = echo.enumerate().map(|(at, echo)| echo + near(n * BLOCK + at)).collect();
+            cleaner.heard(&heard, &mut out);
+        }
+        out.split_off(out.len() - RATE as usize)
+    }
+
     #[test]
-    fn a_quiet_voice_becomes_louder_and_a_sound_that_is_no_number_harms_nothing() {
+    fn each_step_takes_more_of_a_steady_noise_away() {
+        let hiss = {
+            let mut chance = Lcg::new(9);
+            let all: Vec<f32> = (0..6 * RATE).map(|_| 0.01 * chance.next_f32()).collect();
+            move |at: usize| all[at]
+        };
+        let left = |noise| decibels(&last_second(Processing { noise, ..off() }, 6, 0.0, &hiss));
+        let steps = [Noise::Off, Noise::Low, Noise::Medium, Noise::High].map(left);
+        assert!(steps[0] - steps[1] > 9.0, "{steps:?}");
+        assert!(steps.windows(2).all(|pair| pair[0] - pair[1] > 1.0), "{steps:?}");
+        assert!(steps[0] - steps[2] > 15.0, "{steps:?}");
+    }
+
+    #[test]
+    fn the_echo_goes_when_it_is_to_and_stays_when_it_is_not() {
+        let left = |echo| decibels(&last_second(Processing { echo, ..off() }, 4, 0.2, |_| 0.0));
+        let (with, without) = (left(true), left(false));
+        assert!(without - with > 25.0, "{with} and {without} dB");
+        // Nothing else is on.
+        let heard = 0.2 * 0.316 * 3f32.sqrt().recip();
+        assert!((without - 20.0 * heard.log10()).abs() < 3.0, "{without} dB");
+    }
+
+    #[test]
+    fn a_quiet_voice_becomes_louder_where_that_is_wanted() {
+        // Words of a third of a second, three tones each.
+        let tone = |at: usize, hz: f32| (at as f32 / RATE as f32 * hz * std::f32::consts::TAU).sin();
+        let words = |at: usize| if at % 24_000 < 16_000 { 1.0 } else { 0.0 };
+        let voice = |at: usize| {
+            0.004 * words(at) * (tone(at, 180.0) + tone(at, 360.0) + tone(at, 900.0))
+        };
+        let heard = |gain| decibels(&last_second(Processing { gain, ..off() }, 12, 0.0, voice));
+        let (with, without) = (heard(true), heard(false));
+        assert!(with - without > 6.0, "{with} and {without} dB");
+    }
+
+    #[test]
+    fn a_sound_that_is_no_number_harms_nothing() {
         let (mut cleaner, mut out, mut noise) =
             (Cleaner::new(Processing::default()), Vec::new(), Lcg::new(1));
         cleaner.playing(&[f32::NAN; BLOCK]);

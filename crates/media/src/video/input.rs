@@ -317,7 +317,7 @@ impl Freezes {
     pub(super) fn on(&mut self, now: Instant) -> Option<Duration> {
         let gap = now.saturating_duration_since(self.last.replace(now)?);
         let mean = self.gaps.iter().sum::<Duration>() / (self.gaps.len().max(1) as u32);
-        let frozen = !self.gaps.is_empty() && gap > (mean * 3).max(mean + Duration::from_millis(150));
+        let frozen = !self.gaps.is_empty() && gap >= (mean * 3).max(mean + Duration::from_millis(150));
         if self.gaps.len() == 30 {
             self.gaps.pop_front();
         }

@@ -332,6 +332,23 @@ fn the_delay_is_up_within_two_seconds_of_a_change_and_down_again_within_fifteen(
 }
 
 #[test]
+fn after_an_outage_the_sound_is_whole_within_a_second_and_no_later_than_before() {
+    // N11.
+    for (seed, seconds) in [(1, 0.5_f64), (2, 3.0), (3, 10.0)] {
+        let outage = 20_000_000..20_000_000 + (seconds * 1e6) as u64;
+        let whole = |sent| if outage.contains(&sent) { vec![] } else { vec![sent + 10_000] };
+        let run = || call(&Call { seed, ..CALL }, whole);
+        let outcome = run();
+        assert!(outcome == run(), "the same seed gave something else");
+        let back = (21.0 + seconds).ceil() as usize;
+        assert!(outcome.guessed(20..back) > 0.0 && outcome.guessed(5..20) == 0.0, "{outcome:?}");
+        assert_eq!(outcome.guessed(back..60), 0.0, "after {seconds} s");
+        let (before, after) = (outcome.delay(10..20), outcome.delay(back + 10..60));
+        assert!(after < before + 15.0, "{before} ms, {after} ms after {seconds} s");
+    }
+}
+
+#[test]
 fn sound_waits_for_pictures_without_a_gap_and_no_longer_than_it_must() {
     let waits = Call { extra: |second| if (10..30).contains(&second) { 200 } else { 0 }, ..CALL };
     let outcome = call(&waits, |sent| vec![sent + 10_000]);
