@@ -70,6 +70,9 @@ async fn five_of_a_hundred_packets_lost_do_no_harm() {
         assert!(figures.frozen_percent() <= most, "{figures:?}");
         assert!(figures.sound.concealed_percent.unwrap() <= most, "{figures:?}");
         assert!(figures.picture.frames_per_second >= 25.0, "{figures:?}");
+        // And lips stay with the voice, as the receiver tells by the sender's reports.
+        let most = 45.0 + stolen / seconds * 100.0;
+        assert!(figures.picture.lips_p95_ms.is_some_and(|apart| apart <= most), "{figures:?}");
     }
 }
 

@@ -186,5 +186,63 @@ pub fn markdown(report: &Report) -> String {
     for (before, after) in &report.gain {
         let _ = writeln!(text, "| {before:.0} | {after:.1} |");
     }
+    text += "\n";
+    let missed = missed(report);
+    text += &if missed.is_empty() { "All floors hold.\n".into() } else { missed.join("\n") + "\n" };
     text
+}
+
+/// The floors that are missed: of the echo 15 dB away in the first second and 25 after two, the near voice at PESQ 2.5 while
+/// both speak, and noise 15 dB down by the usual step.
+fn missed(report: &Report) -> Vec<String> {
+    let echo = report.echo.iter().flat_map(|(room, f, _)| {
+        let floors = [
+            ("first second, dB", f.first_db, 15.0),
+            ("after 2 s, dB", f.settled_db, 25.0),
+            ("double talk, PESQ", f.double_talk, 2.5),
+        ];
+        floors.map(|(what, value, least)| (format!("{room}, {what}"), value, least))
+    });
+    let usual = report.noise.iter().filter(|(step, _)| step == "medium");
+    let noise = usual.map(|(step, f)| (format!("noise suppression {step}, dB"), f.down_db, 15.0));
+    // What is no number is missed too.
+    let all = echo.chain(noise).filter(|(_, value, least)| value.is_nan() || value < least);
+    all.map(|(what, value, least)| format!("- **missed**: {what}: {value:.1}, at least {least}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_desk_the_echo_is_taken_away_as_far_as_it_must_be() {
+        let (mut far, _) = voices(&speech().unwrap());
+        far.truncate(samples(NEAR_FROM));
+        let echo = Room::DESK.echo(&far, 5);
+        let processing = Processing { gain: false, ..Processing::default() };
+        let (out, _) = clean(processing, &far, &echo).unwrap();
+        let (first, settled, worst) = score::enhancement(&echo, &out);
+        assert!(first > 15.0 && settled > 25.0 && worst > 20.0, "{first} {settled} {worst}");
+    }
+
+    #[test]
+    fn what_misses_its_floor_is_named() {
+        let figures = Figures {
+            first_db: 16.0,
+            settled_db: 24.9,
+            worst_db: 3.0,
+            double_talk: f64::NAN,
+            near_alone: 3.0,
+            near_db: 0.0,
+        };
+        let noise = score::NoiseFigures { down_db: 15.1, voice_db: 0.0, before: 2.0, after: 3.0 };
+        let report = Report {
+            echo: vec![("a room".into(), figures, 200.0)],
+            noise: vec![("low".into(), score::NoiseFigures { down_db: 8.0, ..noise }), ("medium".into(), noise)],
+            gain: Vec::new(),
+        };
+        let missed = missed(&report);
+        assert_eq!(missed.len(), 2, "{missed:?}");
+        assert!(missed[0].contains("after 2 s") && missed[1].contains("double talk"), "{missed:?}");
+    }
 }

@@ -97,7 +97,14 @@ impl Direction<'_> {
             compared: likeness.len(),
             unread: within().filter(|shown| shown.number.is_none()).count(),
             back_s: self.back(delays),
+            lips_p95_ms: self.lips(),
         })
+    }
+
+    fn lips(&self) -> Option<f64> {
+        let within = self.to.stats.iter().filter(|stat| self.span.us.contains(&stat.at_us));
+        let apart: Vec<f64> = within.filter_map(|stat| stat.lips_ms).map(f64::abs).collect();
+        percentile(&apart, 0.95)
     }
 
     fn back(&self, delays: &[(f64, f64)]) -> Option<f64> {
@@ -116,7 +123,10 @@ impl Direction<'_> {
         });
         let worst_step_percent = worst.reduce(f64::max);
         let concealed_percent = self.concealed(0.0, self.span.seconds());
-        Sound { pesq: None, windows: Vec::new(), concealed_percent, worst_step_percent }
+        // Counters are told once a second: those told after two seconds are from after the first.
+        let mended = self.span.mended_us.map(|us| self.span.at(us));
+        let mended_percent = mended.and_then(|at| self.concealed(at + 2.0, at + 4.0));
+        Sound { pesq: None, windows: Vec::new(), concealed_percent, worst_step_percent, mended_percent }
     }
 
     /// Percent of the samples played between two moments that were made up.
@@ -228,6 +238,7 @@ mod tests {
                 samples: second as f64 * 48_000.0,
                 plis: made_up as f64,
                 target_kbps: Some(500.0),
+                lips_ms: Some(if second < 2 { -20.0 } else { 10.0 }),
             };
             to.stats.push(stat);
             from.stats.push(stat);
@@ -267,6 +278,7 @@ mod tests {
         assert!((figures.frozen_percent() - 3.5 / 0.3).abs() < 0.2, "{picture:?}");
         let sound = &figures.sound;
         assert!((sound.concealed_percent.unwrap() - 100.0 / 30.0).abs() < 0.01, "{sound:?}");
+        assert_eq!((sound.mended_percent, picture.lips_p95_ms), (Some(0.0), Some(10.0)));
         let net = &figures.net;
         assert!((net.sent_kbps - 400.0).abs() < 1.0 && (net.lost_percent - 10.0).abs() < 0.1, "{net:?}");
         assert_eq!((net.queue_p95_ms, net.down_s, net.back_s), (None, None, None));

@@ -39,6 +39,8 @@ pub struct Picture {
     pub unread: usize,
     /// After an outage or a change of address: seconds until a picture was shown again.
     pub back_s: Option<f64>,
+    /// Of the time, once it was measured, 95 % had lips and voice no further apart, ms; Snug tells it.
+    pub lips_p95_ms: Option<f64>,
 }
 
 /// What the far side heard.
@@ -52,6 +54,8 @@ pub struct Sound {
     pub concealed_percent: Option<f64>,
     /// The same of the worst of the schedule's steps, each without its first seconds.
     pub worst_step_percent: Option<f64>,
+    /// After an outage or a change of address: the same of the two to three seconds from the second after it on.
+    pub mended_percent: Option<f64>,
 }
 
 /// What the link saw.

@@ -163,6 +163,7 @@ impl Counters {
             samples: self.samples?,
             plis: self.plis?,
             target_kbps: self.target.map(|target| target / 1000.0),
+            lips_ms: None,
         })
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Stat {
     pub(super) plis: f64,
     /// The video encoder's target, kb/s.
     pub(super) target_kbps: Option<f64>,
+    /// How long after its sound the other's picture is shown, ms; Snug tells it.
+    pub(super) lips_ms: Option<f64>,
 }
 
 /// What an end saw and heard.
@@ -170,6 +172,7 @@ fn stat(line: &Value) -> Option<Stat> {
         samples: sound["totalSamplesReceived"].as_f64()?,
         plis: picture["pliCount"].as_f64()?,
         target_kbps: other["outboundVideo"]["targetBitrate"].as_f64().map(|target| target / 1000.0),
+        lips_ms: other["lipSkew"].as_f64().map(|seconds| seconds * 1000.0),
     })
 }
 
@@ -233,13 +236,14 @@ mod tests {
         assert_eq!(stat(&json!({"time": 1.5, "participants": []})), None);
         assert_eq!(stat(&json!({"time": 1.5, "participants": [{"name": "Ben"}]})), None);
         let ben = json!({"inboundAudio": {"concealedSamples": 480, "totalSamplesReceived": 48000},
-            "inboundVideo": {"pliCount": 2}, "outboundVideo": {"targetBitrate": 500_000.0}});
+            "inboundVideo": {"pliCount": 2}, "outboundVideo": {"targetBitrate": 500_000.0}, "lipSkew": -0.025});
         let wanted = Stat {
             at_us: 1_500_000,
             concealed: 480.0,
             samples: 48_000.0,
             plis: 2.0,
             target_kbps: Some(500.0),
+            lips_ms: Some(-25.0),
         };
         assert_eq!(stat(&json!({"time": 1.5, "participants": [ben]})), Some(wanted));
     }

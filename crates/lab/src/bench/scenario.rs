@@ -229,7 +229,12 @@ fn step_and_back() -> Vec<Floor> {
 }
 
 fn outages() -> Vec<Scenario> {
-    let back_soon = at_most("picture back after, s", 1, |f| f.picture.back_s, 1.0);
+    let back_soon = || {
+        vec![
+            at_most("picture back after, s", 1, |f| f.picture.back_s, 1.0),
+            at_most("concealed from 1 s after, %", 2, |f| f.sound.mended_percent, 5.0),
+        ]
+    };
     let outage = |name, title, out: f64, after: f64, floors| Scenario {
         name,
         title,
@@ -238,9 +243,9 @@ fn outages() -> Vec<Scenario> {
         floors,
     };
     vec![
-        outage("N11a", "outage of 0.5 s", 0.5, 21.5, vec![back_soon]),
-        outage("N11b", "outage of 3 s", 3.0, 19.0, vec![back_soon]),
-        outage("N11c", "outage of 10 s", 10.0, 17.0, vec![back_soon]),
+        outage("N11a", "outage of 0.5 s", 0.5, 21.5, back_soon()),
+        outage("N11b", "outage of 3 s", 3.0, 19.0, back_soon()),
+        outage("N11c", "outage of 10 s", 10.0, 17.0, back_soon()),
         outage("N11d", "outage of 40 s", 40.0, 20.0, Vec::new()),
     ]
 }

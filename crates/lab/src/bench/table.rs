@@ -35,7 +35,7 @@ impl Aim {
     }
 }
 
-pub(super) const ROWS: [Row; 21] = [
+pub(super) const ROWS: [Row; 23] = [
     row("frames a second", 1, |f| Some(f.picture.frames_per_second), Aim::None),
     row("freezes", 1, |f| Some(f64::from(f.picture.freezes.count)), Aim::None),
     row("frozen, %", 2, |f| Some(f.frozen_percent()), Aim::AtMost(1.0)),
@@ -46,6 +46,8 @@ pub(super) const ROWS: [Row; 21] = [
     row("PSNR, dB", 1, |f| f.picture.psnr, Aim::None),
     row("PESQ", 2, |f| f.sound.pesq, Aim::NoLess),
     row("concealed, %", 2, |f| f.sound.concealed_percent, Aim::None),
+    row("lips and voice apart p95, ms", 0, |f| f.picture.lips_p95_ms, Aim::None),
+    row("concealed from 1 s after the link is back, %", 2, |f| f.sound.mended_percent, Aim::None),
     row("sent, kb/s", 0, |f| Some(f.net.sent_kbps), Aim::None),
     row("least used of the line in a step, %", 0, |f| f.net.least_used_percent(), Aim::None),
     row("most used of the line in a step, %", 0, |f| f.net.most_used_percent(), Aim::None),

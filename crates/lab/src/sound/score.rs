@@ -69,21 +69,28 @@ fn part(pcm: &[f32], from: f32, until: f32) -> &[f32] {
     &pcm[samples(from)..samples(until)]
 }
 
-/// From the echo and the near voice at the microphone, and what became of both.
-pub(super) fn echo(echo: &[f32], near: &[f32], out: &[f32], judge: &Judge) -> Result<Figures> {
+/// How much of the echo is taken away while only the far side speaks, dB: in the first second, after two, and in the worst
+/// second after these.
+pub(super) fn enhancement(echo: &[f32], out: &[f32]) -> (f64, f64, f64) {
     let enhancement = |from, until| ratio_db(part(echo, from, until), part(out, from, until));
     // Speech has pauses: a second is judged only where something is said in it.
     let said = |from: &f32| power(part(echo, *from, from + 1.0)) > 0.1 * power(part(echo, 2.0, NEAR_FROM));
     let seconds = (2..NEAR_FROM as usize).map(|second| second as f32).filter(said);
     let worst = seconds.map(|from| enhancement(from, from + 1.0)).fold(f64::INFINITY, f64::min);
+    (enhancement(0.0, 1.0), enhancement(2.0, NEAR_FROM), worst)
+}
+
+/// From the echo and the near voice at the microphone, and what became of both.
+pub(super) fn echo(echo: &[f32], near: &[f32], out: &[f32], judge: &Judge) -> Result<Figures> {
+    let (first_db, settled_db, worst_db) = enhancement(echo, out);
     let at_16 = |pcm: &[f32], from, until| resampled(part(pcm, from, until), RATE, PESQ_RATE);
     let (both, alone) = ((NEAR_FROM + 1.0, FAR_UNTIL - 0.5), (FAR_UNTIL + 1.0, END - 0.5));
     let pieces = [both, alone].map(|(from, until)| (at_16(near, from, until), at_16(out, from, until)));
     let scores = judge.scores(pieces.iter().map(|(said, heard)| (&said[..], &heard[..])))?;
     Ok(Figures {
-        first_db: enhancement(0.0, 1.0),
-        settled_db: enhancement(2.0, NEAR_FROM),
-        worst_db: worst,
+        first_db,
+        settled_db,
+        worst_db,
         double_talk: scores[0],
         near_alone: scores[1],
         near_db: ratio_db(part(out, alone.0, alone.1), part(near, alone.0, alone.1)),
