@@ -166,9 +166,8 @@ impl Pacer {
         self.pacing.set_roomy(self.control.roomy.load(Ordering::Relaxed));
         self.pacing.set_rate(self.control.rate(), now);
         // While reports stay away what waits keeps the encoder from making more of it.
-        if !self.control.silent.load(Ordering::Relaxed)
-            && let Some(count) = self.pacing.drop_hopeless(now)
-        {
+        let silent = self.control.silent.load(Ordering::Relaxed);
+        if let Some(count) = self.pacing.drop_hopeless(silent, now) {
             self.flushed(count);
         }
         while let Some(mut packet) = self.pacing.pop(now) {
@@ -188,6 +187,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacer {
     type Time = Instant;
 
     fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        if matches!(packet.message.packet, Packet::Rtcp(_)) {
+            // It may have brought another rate, and what waits was to wait for the old one's next turn.
+            self.release(packet.now);
+        }
         self.reads.push_back(packet);
         Ok(())
     }

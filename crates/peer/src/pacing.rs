@@ -123,10 +123,10 @@ impl<T> Pacing<T> {
         self.budget = (self.budget - bits).max(most);
     }
 
-    /// Drops all that waits, if it has been hopeless for longer than a moment, and says how many packets: then a
-    /// keyframe is needed.
-    pub(crate) fn drop_hopeless(&mut self, now: Instant) -> Option<usize> {
-        if self.backlog() <= HOPELESS {
+    /// Drops all that waits, if it has been hopeless for longer than a moment that was not `silent`, and says how many
+    /// packets: then a keyframe is needed.
+    pub(crate) fn drop_hopeless(&mut self, silent: bool, now: Instant) -> Option<usize> {
+        if silent || self.backlog() <= HOPELESS {
             self.hopeless = None;
             return None;
         }
@@ -356,16 +356,20 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut pacing = Pacing::new(2_000_000.0);
         (0..40).for_each(|seq| assert_eq!(pacing.push(seq, BITS, seq), Taken::Queued));
-        assert_eq!(pacing.drop_hopeless(start), None);
+        assert_eq!(pacing.drop_hopeless(false, start), None);
         pacing.set_rate(80_000.0, start);
-        assert_eq!(pacing.drop_hopeless(start), None);
+        assert_eq!(pacing.drop_hopeless(false, start), None);
         pacing.set_rate(2_000_000.0, at(300));
-        assert_eq!(pacing.drop_hopeless(at(300)), None);
+        assert_eq!(pacing.drop_hopeless(false, at(300)), None);
         pacing.set_rate(80_000.0, at(400));
-        assert_eq!(pacing.drop_hopeless(at(400)), None);
-        assert_eq!(pacing.drop_hopeless(at(899)), None, "that other time does not count");
-        assert_eq!(pacing.drop_hopeless(at(900)), Some(40));
-        assert_eq!(pacing.drop_hopeless(at(1500)), None);
+        assert_eq!(pacing.drop_hopeless(false, at(400)), None);
+        assert_eq!(pacing.drop_hopeless(false, at(899)), None, "that other time does not count");
+        let mut silent = Pacing::new(80_000.0);
+        (0..12).for_each(|seq| assert_eq!(silent.push(seq, BITS, seq), Taken::Queued));
+        silent.set_rate(8000.0, start);
+        assert_eq!((silent.drop_hopeless(true, start), silent.drop_hopeless(true, at(900))), (None, None));
+        assert_eq!(pacing.drop_hopeless(false, at(900)), Some(40));
+        assert_eq!(pacing.drop_hopeless(false, at(1500)), None);
         assert_eq!(pacing.push(40, BITS, 40), Taken::Needless, "it needs those that were dropped");
     }
 

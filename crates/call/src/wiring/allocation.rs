@@ -89,10 +89,12 @@ impl Allocation {
 
     /// Whether a picture that has stopped is to be tried again though nobody says that there is room: who is muted,
     /// or has no microphone, sends nothing beside it, and of nothing nobody can tell how it came. To be asked each now
-    /// and then; if so, [`Self::share`] is next.
-    pub(super) fn tries(&mut self, now: Instant) -> bool {
-        let due = |told| now.saturating_duration_since(told) >= STALE.max(self.patience);
-        if !self.suspended || !self.told.is_some_and(due) {
+    /// and then, with when sound left last; if so, [`Self::share`] is next.
+    pub(super) fn tries(&mut self, sound: Option<Instant>, now: Instant) -> bool {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        // Of sound that leaves and is not told of the path is to blame: a picture would only wait there.
+        let heard = sound.is_some_and(|left| since(left) < STALE);
+        if !self.suspended || heard || self.told.is_none_or(|told| since(told) < STALE.max(self.patience)) {
             return false;
         }
         self.suspended = false;
@@ -239,15 +241,16 @@ mod tests {
         };
         assert!(share(&mut allocation, 0, 50_000.0));
         assert!(share(&mut allocation, 1000, 50_000.0), "sound is told of");
-        assert!(!allocation.tries(at(3900)), "not yet long ago");
-        assert!(allocation.tries(at(4000)) && !allocation.tries(at(4000)), "once");
+        assert!(!allocation.tries(None, at(3900)), "not yet long ago");
+        assert!(!allocation.tries(Some(at(2000)), at(4000)), "the path says nothing of the sound either");
+        assert!(allocation.tries(Some(at(1000)), at(4000)) && !allocation.tries(None, at(4000)), "once");
         assert!(!share(&mut allocation, 4000, 50_000.0) && !share(&mut allocation, 5900, 55_000.0));
         assert!(share(&mut allocation, 6000, 55_000.0), "it has had its time");
         // Each trial that shows nothing makes the next one rarer, down to one in half a minute.
         let (mut ms, mut tried) = (6000, Vec::new());
         while ms < 150_000 {
             ms += 100;
-            if allocation.tries(at(ms)) {
+            if allocation.tries(None, at(ms)) {
                 tried.push(ms);
                 assert!(!share(&mut allocation, ms, 50_000.0));
                 ms += 2000;
@@ -258,7 +261,7 @@ mod tests {
         assert!(gaps.is_sorted() && gaps[0] == 5000 && gaps.last() == Some(&34_000), "{gaps:?}");
         // And where the path carries more by then, the picture stays.
         let last = ms + 40_000;
-        assert!(allocation.tries(at(last)) && !share(&mut allocation, last + 1900, 70_000.0));
+        assert!(allocation.tries(None, at(last)) && !share(&mut allocation, last + 1900, 70_000.0));
         assert!(!share(&mut allocation, last + 9000, 70_000.0));
     }
 

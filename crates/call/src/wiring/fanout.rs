@@ -5,7 +5,7 @@ use crate::machine::PeerKey;
 use media::{AudioPacket, EncodedFrame};
 use peer::{Backlog, Encoded, SourceWriter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A picture is left out while earlier ones need longer than this to leave.
 const BEHIND: Duration = Duration::from_millis(120);
@@ -18,32 +18,44 @@ struct Branch {
     backlog: Backlog,
 }
 
+#[derive(Default)]
+struct Branches {
+    all: Vec<Branch>,
+    /// When sound left last.
+    sound: Option<Instant>,
+}
+
 /// The list of branches, shared by the encoder's and the audio thread; held locked only for the hand-over.
 #[derive(Clone, Default)]
-pub(super) struct Fanout(Arc<Mutex<Vec<Branch>>>);
+pub(super) struct Fanout(Arc<Mutex<Branches>>);
 
 impl Fanout {
-    fn branches(&self) -> MutexGuard<'_, Vec<Branch>> {
+    fn branches(&self) -> MutexGuard<'_, Branches> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add(&self, key: PeerKey, audio: SourceWriter, video: SourceWriter, backlog: Backlog) {
-        self.branches().push(Branch { key, audio, video, backlog });
+        self.branches().all.push(Branch { key, audio, video, backlog });
     }
 
     pub(super) fn remove(&self, key: PeerKey) {
-        self.branches().retain(|branch| branch.key != key);
+        self.branches().all.retain(|branch| branch.key != key);
+    }
+
+    /// When sound was last handed over.
+    pub(super) fn sound_left(&self) -> Option<Instant> {
+        self.branches().sound
     }
 
     /// Whether pictures given already wait for the network, whoever they are for. Of several, one whose path
     /// is slow or gone holds up nobody else: its own pacer drops what it cannot send.
     pub(super) fn is_behind(&self) -> bool {
         let branches = self.branches();
-        !branches.is_empty() && branches.iter().all(|branch| branch.backlog.now() > BEHIND)
+        !branches.all.is_empty() && branches.all.iter().all(|branch| branch.backlog.now() > BEHIND)
     }
 
     pub(super) fn video(&self, frame: &EncodedFrame) {
-        for branch in self.branches().iter() {
+        for branch in &self.branches().all {
             let EncodedFrame { data, timestamp, key, captured, .. } = frame;
             let (data, timestamp, captured) = (data.clone(), *timestamp, *captured);
             let encoded = Encoded { data, timestamp, key: *key, marker: true, captured };
@@ -53,7 +65,9 @@ impl Fanout {
     }
 
     pub(super) fn audio(&self, packet: &AudioPacket) {
-        for branch in self.branches().iter() {
+        let mut branches = self.branches();
+        branches.sound = Some(Instant::now());
+        for branch in &branches.all {
             let AudioPacket { data, timestamp, marker, captured } = packet;
             let (data, timestamp, captured) = (data.clone(), *timestamp, *captured);
             let encoded = Encoded { data, timestamp, key: false, marker: *marker, captured };

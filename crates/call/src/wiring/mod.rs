@@ -296,7 +296,7 @@ impl Wiring {
 
     /// Tries a picture again that has stopped, where nothing tells any more whether there is room for it.
     pub(crate) fn try_picture(&mut self) {
-        if self.allocation.tries(Instant::now()) {
+        if self.encoding && self.allocation.tries(self.fanout.sound_left(), Instant::now()) {
             self.steer();
         }
     }

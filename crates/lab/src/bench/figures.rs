@@ -54,7 +54,7 @@ pub struct Sound {
     pub concealed_percent: Option<f64>,
     /// The same of the worst of the schedule's steps, each without its first seconds.
     pub worst_step_percent: Option<f64>,
-    /// After an outage or a change of address: the same of the two to three seconds from the second after it on.
+    /// After an outage or a change of address: the same of two seconds, from a second after it on.
     pub mended_percent: Option<f64>,
 }
 

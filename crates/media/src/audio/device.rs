@@ -90,6 +90,11 @@ impl Watchdog {
         stumbles - before > OFTEN
     }
 
+    /// Whether anything has, beyond what a stream is filled with when it is opened.
+    fn has_moved(&self) -> bool {
+        self.moves.is_some_and(|(first, last)| last.saturating_duration_since(first) > STILL)
+    }
+
     /// Whether nothing has moved yet, or for a moment, of a device that is starting.
     fn starting(&self, now: Instant) -> bool {
         let Some((first, last)) = self.moves else { return true };
@@ -168,7 +173,7 @@ impl Named for DeviceMic {
     }
 
     fn gave(&self) -> bool {
-        self.opened.gauge.moved.load(Ordering::Relaxed) > 0
+        self.watchdog.has_moved()
     }
 }
 
@@ -189,7 +194,8 @@ impl MicSource for DeviceMic {
     fn held(&self) -> usize {
         let call = self.opened.gauge.largest.load(Ordering::Relaxed) as u64;
         let call = (call * u64::from(RATE) / u64::from(self.opened.rate)) as usize;
-        (2 * call.min(GULP * BLOCK)).max(LEAST_HELD)
+        let call = if call > GULP * BLOCK { 0 } else { call };
+        (2 * call).max(LEAST_HELD)
     }
 
     fn hears_a_room(&self) -> bool {
@@ -251,7 +257,7 @@ impl Named for DeviceSpeaker {
     }
 
     fn gave(&self) -> bool {
-        self.opened.gauge.moved.load(Ordering::Relaxed) > 0
+        self.watchdog.has_moved()
     }
 }
 
@@ -370,7 +376,10 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let mut dog = Watchdog::default();
         assert!((0..=29).all(|n| !dog.stalled(0, at(n * 100))), "Bluetooth takes its time");
-        assert!(dog.stalled(0, at(3100)));
+        assert!(dog.stalled(0, at(3100)) && !dog.has_moved());
+        let mut dog = Watchdog::default();
+        assert!(!dog.stalled(480, start) && !dog.has_moved(), "what it is filled with is no sign of life");
+        assert!(dog.stalled(480, at(300)) || !dog.has_moved());
         let mut dog = Watchdog::default();
         assert!((0..30).all(|n| !dog.stalled(n, at(n * 100))));
         let noticed = (30..50).map(|n| at(n * 100)).find(|now| dog.stalled(29, *now)).unwrap();

@@ -230,15 +230,15 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
         let Current { used, end, .. } = self.current.take()?;
         let (device, gave) = (end.device().is_some(), end.gave());
         self.close(end);
-        let wished = used == self.wish.what;
-        if wished {
-            self.wish.barren = if gave { 0 } else { self.wish.barren + 1 };
+        match gave {
+            true if used == self.wish.what => self.wish.barren = 0,
+            true => {}
+            false => self.wish.barren += 1,
         }
-        // A device at once, or the default in its place; a file only later, and so a default that gives nothing.
-        let alone = wished && used == U::default();
-        let wait = match (device, alone) {
-            (true, true) => self.wish.barren.saturating_sub(1).min(SELDOM),
-            (true, false) => 0,
+        // A device at once, or the default in its place; a file only later, and so where nothing gives anything.
+        let wait = match (device, gave) {
+            (true, true) => 0,
+            (true, false) => self.wish.barren.saturating_sub(OFTEN).min(SELDOM),
             (false, _) => 1,
         };
         self.retry_at = Some(now + RETRY * wait);
@@ -288,9 +288,16 @@ impl<U: Choice, E: ?Sized + Named + Send + 'static> Opener<U, E> {
 
     /// What to open now: the chosen one, or the default where that is known to be away, or to give nothing.
     fn target(&self) -> U {
-        let away = |side: &Side| self.wish.what.device().is_some_and(|wanted| side.find(wanted).is_none());
-        let barren = self.wish.what.device().is_some() && self.wish.barren >= OFTEN;
-        if self.wish.trouble.is_some() && (barren || self.side.as_ref().is_some_and(away)) {
+        let away = |side: &Side, wanted: &str| side.find(wanted).is_none();
+        let barren = |side: &Side, wanted: &str| {
+            let default = side.default.as_deref().and_then(|default| side.find(default));
+            let other = default.is_some_and(|default| Some(default) != side.find(wanted));
+            other && self.wish.barren >= OFTEN
+        };
+        let no_use = |side: &Side| {
+            self.wish.what.device().is_some_and(|wanted| away(side, wanted) || barren(side, wanted))
+        };
+        if self.wish.trouble.is_some() && self.side.as_ref().is_some_and(no_use) {
             U::default()
         } else {
             self.wish.what.clone()

@@ -203,6 +203,7 @@ pub(super) fn run_world(
         world.piece.missed += u32::from(word > Word::Comes);
         world.pace = world.estimator.pace().max(5e3);
         world.pacing.set_rate(world.pace, now);
+        world.flushed |= world.pacing.drop_hopeless(word == Word::Silent, now).is_some();
         while let Some(part) = world.pacing.pop(now) {
             world.leaves(part, &link, now);
         }

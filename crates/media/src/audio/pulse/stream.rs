@@ -121,8 +121,8 @@ pub(crate) fn play(
     let made: protocol::CreatePlaybackStreamReply = talk.ask(&Command::CreatePlaybackStream(params))?;
     talk.socket.get_ref().set_read_timeout(None)?;
     let margin = Margin::default();
-    let kept = gauge.clone();
-    let mut player = Player { channel: made.channel, margin, given: 0, feed, gauge: kept, out: Vec::new() };
+    let (channel, ours) = (made.channel, gauge.clone());
+    let mut player = Player { channel, margin, given: 0, feed, gauge: ours, out: Vec::new() };
     let socket = talk.socket.get_ref().try_clone()?;
     PulseStream::start("pulse speaker", socket, gauge, move || {
         player.give(&mut talk, made.requested_bytes as usize)?;
