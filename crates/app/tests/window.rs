@@ -243,10 +243,11 @@ fn one_key_shows_the_statistics_and_hides_them() {
         "Ben, Delay: sound 0 ms, picture 0 ms",
         "Ben, Concealed: 0 %",
         "Ben, Freezes: none",
-        "Ben, Their picture: 1280×720, 30 a second",
+        "Ben, Path: direct",
+        "Ben, Their picture: 1280×720",
+        "Ben, Their frames: 30 a second",
         "Ben, Your picture: none",
         "Ben, Lips: not known",
-        "direct",
     ] {
         assert!(window.query_by_label(label).is_some(), "{label}");
     }

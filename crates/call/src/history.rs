@@ -1,7 +1,7 @@
 //! The last minute of a call with somebody, one sample a second: what quality is judged by and what the
 //! window plots.
 
-use crate::stats::{InboundAudio, InboundVideo, Stats};
+use crate::stats::{InboundAudio, InboundVideo, Path, Stats};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -36,6 +36,14 @@ pub struct Sample {
     pub frozen: f32,
     /// Pictures a second from them.
     pub frames: f32,
+    /// Pixels down of their picture; 0: none.
+    pub height: f32,
+    /// Pixels down of the picture that we send them; 0: none.
+    pub own_height: f32,
+    /// How far lips and voice are apart, whichever is late; none where that is not known.
+    pub lips: Option<f32>,
+    /// Whether packets took a relay; none before a path was chosen.
+    pub relayed: Option<bool>,
 }
 
 impl Sample {
@@ -58,6 +66,10 @@ impl Sample {
             concealed: concealed(&before.inbound_audio, audio),
             frozen: (frozen / seconds).max(0.0) as f32,
             frames: video.frames_per_second as f32,
+            height: video.frame_height as f32,
+            own_height: if sent_video.suspended { 0.0 } else { sent_video.frame_height as f32 },
+            lips: now.lip_skew.map(|skew| skew.abs() as f32),
+            relayed: now.path.map(|path| path == Path::Relayed),
         }
     }
 }
@@ -155,10 +167,15 @@ mod tests {
         now.inbound_audio.concealed_samples += 480;
         now.inbound_audio.total_samples_received += 48_000;
         now.inbound_video.total_freezes_duration = 0.25;
+        now.outbound_video.frame_height = 360;
+        (now.lip_skew, now.path) = (Some(-0.02), Some(Path::Relayed));
         let sample = Sample::between(&before, &now, Duration::from_secs(1));
         assert_eq!((sample.lost_in, sample.concealed, sample.frozen), (0.1, 0.01, 0.25));
+        assert_eq!((sample.own_height, sample.lips, sample.relayed), (360.0, Some(0.02), Some(true)));
+        now.outbound_video.suspended = true;
         let unchanged = Sample::between(&now, &now, Duration::from_secs(1));
         assert_eq!((unchanged.lost_in, unchanged.concealed, unchanged.frozen), (0.0, 0.0, 0.0));
+        assert_eq!(unchanged.own_height, 0.0, "the last one's size is no picture");
         let mut later = now.clone();
         later.inbound_audio.packets_lost -= 3;
         later.inbound_audio.packets_received += 3;

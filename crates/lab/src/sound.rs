@@ -238,7 +238,10 @@ mod tests {
         let noise = score::NoiseFigures { down_db: 15.1, voice_db: 0.0, before: 2.0, after: 3.0 };
         let report = Report {
             echo: vec![("a room".into(), figures, 200.0)],
-            noise: vec![("low".into(), score::NoiseFigures { down_db: 8.0, ..noise }), ("medium".into(), noise)],
+            noise: vec![
+                ("low".into(), score::NoiseFigures { down_db: 8.0, ..noise }),
+                ("medium".into(), noise),
+            ],
             gain: Vec::new(),
         };
         let missed = missed(&report);

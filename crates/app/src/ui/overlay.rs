@@ -67,13 +67,6 @@ fn person(ui: &mut Ui, them: &Participant) {
             mark::bars(ui, rect, quality);
         }
         ui.add(Label::new(RichText::new(&them.name).size(14.0).strong()).truncate());
-        let path = them.stats.as_deref().and_then(|stats| stats.path);
-        let text = match path {
-            Some(Path::Direct) => "direct",
-            Some(Path::Relayed) => "relayed",
-            None => "no path yet",
-        };
-        ui.label(RichText::new(text).size(TYPE).color(theme::FAINT));
     });
     let Some(stats) = them.stats.as_deref() else { return };
     let last = them.history.last().copied().unwrap_or_default();
@@ -90,8 +83,7 @@ type Value = fn(&Sample) -> Option<f32>;
 struct Row {
     label: &'static str,
     now: String,
-    /// Its plot; none: it has none.
-    plot: Option<Curve>,
+    plot: Curve,
     /// A second value, in the same plot.
     more: Option<(String, Value)>,
 }
@@ -106,30 +98,40 @@ struct Curve {
     tell: fn(f64) -> String,
 }
 
-fn row(label: &'static str, now: String) -> Row {
-    Row { label, now, plot: None, more: None }
+fn row(label: &'static str, now: String) -> Words {
+    Words { label, now }
+}
+
+/// A line that is to have a plot.
+struct Words {
+    label: &'static str,
+    now: String,
+}
+
+impl Words {
+    fn plot(self, value: Value, least: f32, tell: fn(f64) -> String) -> Row {
+        Row { label: self.label, now: self.now, plot: Curve { value, least, tell }, more: None }
+    }
 }
 
 impl Row {
-    fn plot(self, value: Value, least: f32, tell: fn(f64) -> String) -> Self {
-        Self { plot: Some(Curve { value, least, tell }), ..self }
-    }
-
     fn and(self, text: String, value: Value) -> Self {
         Self { more: Some((text, value)), ..self }
     }
 }
 
-fn rows(stats: &Stats, last: &Sample) -> [Row; 11] {
+fn rows(stats: &Stats, last: &Sample) -> [Row; 13] {
     let (video, audio) = (&stats.inbound_video, &stats.inbound_audio);
     let trip = stats.current_round_trip_time.map_or("not measured yet".into(), ms);
     let freezes = match video.freeze_count {
         0 => "none".into(),
         count => format!("{count}, {:.1} s in all", video.total_freezes_duration),
     };
-    let theirs = picture(video.frame_width, video.frame_height, video.frames_per_second);
     let a_second = |rate| format!("{rate:.0} a second");
+    let lines = |height| format!("{height:.0} lines");
+    let relayed = |sample: &Sample| sample.relayed.map(|relayed| f32::from(u8::from(relayed)));
     [
+        row("Path", path(stats.path)).plot(relayed, 1.0, |_| "relayed".into()),
         row("Sending", bits(last.sent.into()))
             .plot(|s| Some(s.sent), 100_000.0, bits)
             .and(format!(" of {}", bits(last.target.into())), |s| Some(s.target)),
@@ -144,9 +146,14 @@ fn rows(stats: &Stats, last: &Sample) -> [Row; 11] {
             .and(format!(", picture {}", ms(video.jitter_buffer_delay)), |s| Some(s.picture_delay)),
         row("Concealed", percent(last.concealed.into())).plot(|s| Some(s.concealed), 0.05, percent),
         row("Freezes", freezes).plot(|s| Some(s.frozen), 1.0, percent),
-        row("Their picture", theirs).plot(|s| Some(s.frames), 30.0, a_second),
-        row("Your picture", own_picture(&stats.outbound_video)),
-        row("Lips", lips(stats.lip_skew)),
+        row("Their picture", size(video.frame_width, video.frame_height)).plot(
+            |s| Some(s.height),
+            360.0,
+            lines,
+        ),
+        row("Their frames", a_second(video.frames_per_second)).plot(|s| Some(s.frames), 30.0, a_second),
+        row("Your picture", own_picture(&stats.outbound_video)).plot(|s| Some(s.own_height), 360.0, lines),
+        row("Lips", lips(stats.lip_skew)).plot(|s| s.lips, 0.05, ms),
     ]
 }
 
@@ -166,7 +173,10 @@ fn draw(ui: &mut Ui, them: &Participant, row: &Row) {
     let end = write(rect.left() + LABEL, &row.now, theme::TEXT);
     write(end, more, if row.more.is_some() { SECOND } else { theme::TEXT });
     let place = rect.with_min_x(rect.left() + LABEL + VALUE).shrink2(vec2(0.0, 1.5));
-    let Some(curve) = row.plot.filter(|_| place.width() >= 40.0) else { return };
+    if place.width() < 40.0 {
+        return;
+    }
+    let curve = row.plot;
     let top = draw_plot(ui, place, them, curve, row.more.as_ref().map(|(_, value)| *value));
     response.on_hover_ui(|ui| {
         ui.label(format!("The last minute, from 0 to {}", (curve.tell)(top.into())));
@@ -200,6 +210,19 @@ fn ms(seconds: f64) -> String {
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent == 0.0 || percent >= 10.0 { format!("{percent:.0} %") } else { format!("{percent:.1} %") }
+}
+
+fn path(path: Option<Path>) -> String {
+    let told = match path {
+        Some(Path::Direct) => "direct",
+        Some(Path::Relayed) => "relayed",
+        None => "none yet",
+    };
+    told.into()
+}
+
+fn size(width: u32, height: u32) -> String {
+    if width == 0 { "none".into() } else { format!("{width}×{height}") }
 }
 
 fn picture(width: u32, height: u32, rate: f64) -> String {

@@ -8,8 +8,8 @@ use super::theme;
 use call::{Command, Hint, Me, Participant, Snapshot, Sound};
 use eframe::egui::accesskit::Role;
 use eframe::egui::{
-    Align2, Button, ComboBox, Context, Event, FontId, Key, Popup, PopupCloseBehavior, Rect, Response, RichText, Sense,
-    SetOpenCommand, Slider, StrokeKind, Ui, Vec2, WidgetInfo, vec2,
+    Align2, Button, ComboBox, Context, Event, FontId, Key, Popup, PopupCloseBehavior, Rect, Response,
+    RichText, Sense, SetOpenCommand, Slider, StrokeKind, Ui, Vec2, WidgetInfo, vec2,
 };
 use media::audio::{Noise, Processing, Rehearsal};
 use media::{MicUse, SpeakerUse};

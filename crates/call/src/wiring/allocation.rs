@@ -236,9 +236,8 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut allocation = Allocation::new(false);
-        let share = |allocation: &mut Allocation, ms, bitrate| {
-            allocation.share(&estimate(bitrate), at(ms)).suspended
-        };
+        let share =
+            |allocation: &mut Allocation, ms, bitrate| allocation.share(&estimate(bitrate), at(ms)).suspended;
         assert!(share(&mut allocation, 0, 50_000.0));
         assert!(share(&mut allocation, 1000, 50_000.0), "sound is told of");
         assert!(!allocation.tries(None, at(3900)), "not yet long ago");

@@ -286,7 +286,12 @@ mod tests {
 
     /// What comes out of so many seconds, the last of them, where the speaker plays `far` and the microphone hears it
     /// 30 ms later and 10 dB down, with `near` on top.
-    fn last_second(processing: Processing, seconds: usize, far: f32, near: impl Fn(usize) -> f32) -> Vec<f32> {
+    fn last_second(
+        processing: Processing,
+        seconds: usize,
+        far: f32,
+        near: impl Fn(usize) -> f32,
+    ) -> Vec<f32> {
         let (mut cleaner, mut out, mut chance) = (Cleaner::new(processing), Vec::new(), Lcg::new(3));
         let mut played = vec![0.0; 3 * BLOCK];
         for n in 0..seconds * 100 {
@@ -329,9 +334,7 @@ mod tests {
         // Words of a third of a second, three tones each.
         let tone = |at: usize, hz: f32| (at as f32 / RATE as f32 * hz * std::f32::consts::TAU).sin();
         let words = |at: usize| if at % 24_000 < 16_000 { 1.0 } else { 0.0 };
-        let voice = |at: usize| {
-            0.004 * words(at) * (tone(at, 180.0) + tone(at, 360.0) + tone(at, 900.0))
-        };
+        let voice = |at: usize| 0.004 * words(at) * (tone(at, 180.0) + tone(at, 360.0) + tone(at, 900.0));
         let heard = |gain| decibels(&last_second(Processing { gain, ..off() }, 12, 0.0, voice));
         let (with, without) = (heard(true), heard(false));
         assert!(with - without > 6.0, "{with} and {without} dB");
