@@ -36,9 +36,9 @@ pub struct Sample {
     pub frozen: f32,
     /// Pictures a second from them.
     pub frames: f32,
-    /// Pixels down of their picture; 0: none.
+    /// Pixels down of their last picture; 0 before the first.
     pub height: f32,
-    /// Pixels down of the picture that we send them; 0: none.
+    /// Pixels down of the last picture that we sent them; 0 before the first, and while pictures are paused.
     pub own_height: f32,
     /// How far lips and voice are apart, whichever is late; none where that is not known.
     pub lips: Option<f32>,
